@@ -1,1 +1,1 @@
-"""Farwatch: adapters."""
+"""The outside world behind the ports."""

@@ -1,1 +1,1 @@
-"""Farwatch: http."""
+"""House rules of the HTTP API: problems, principals, cursors, idempotency."""

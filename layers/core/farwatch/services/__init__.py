@@ -1,1 +1,1 @@
-"""Farwatch: services."""
+"""Use cases, one module per verb, over the ports."""

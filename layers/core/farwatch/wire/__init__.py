@@ -1,1 +1,1 @@
-"""Farwatch: wire."""
+"""The formats that cross a process boundary: agent batches and queue messages."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the truth (hosts, rules, incidents, people, audit) and, by default, the samples."""

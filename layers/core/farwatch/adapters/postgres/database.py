@@ -1,0 +1,75 @@
+"""One PostgreSQL connection per container, kept alive and replaced when it breaks.
+
+A Lambda container serves one request at a time, so one connection is the pool; on AWS RDS Proxy multiplexes them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from farwatch.errors import Unavailable
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+
+class Database:
+    """A lazily opened connection to ``url``; ``application`` is shown in ``pg_stat_activity``."""
+
+    def __init__(self, url: str, *, application: str = "farwatch") -> None:
+        self._url = url
+        self._application = application
+        self._connection: Connection | None = None
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a connection inside one transaction: committed at the end, rolled back on an exception.
+
+        Raises Unavailable when PostgreSQL cannot be reached or went away; the next call connects anew. Nested use in
+        the same thread is a savepoint of the outer transaction.
+        """
+        with self._lock:
+            try:
+                connection = self._live()
+                with connection.transaction():
+                    yield connection
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                self.close()
+                raise Unavailable(
+                    "postgres", type(error).__name__ + ": " + str(error).split("\n")[0]
+                ) from error
+
+    def _live(self) -> Connection:
+        # A broken connection found before any work costs one reconnect, not a failed request.
+        if self._connection is not None and (self._connection.closed or self._connection.broken):
+            self.close()
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                row_factory=dict_row,
+                connect_timeout=5,
+                application_name=self._application,
+                options="-c statement_timeout=30000 -c timezone=UTC",
+                keepalives_idle=30,
+            )
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection, if any; the next transaction opens a new one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def ping(self) -> None:
+        """Return when PostgreSQL answers; raises Unavailable when it does not."""
+        with self.transaction() as connection:
+            connection.execute("SELECT 1")

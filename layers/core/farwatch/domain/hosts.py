@@ -1,0 +1,58 @@
+"""Hosts and what we know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class HostStatus(StrEnum):
+    """``live`` reports; ``late`` missed a few; ``silent`` has stopped; ``never_seen`` enrolled only; ``retired`` is gone."""
+
+    LIVE = "live"
+    LATE = "late"
+    SILENT = "silent"
+    NEVER_SEEN = "never_seen"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One monitored machine. Times are epoch milliseconds; ``interval_s`` is how often its agent samples."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    os: str = ""
+    agent_version: str = ""
+    enrolled_at: int = 0
+    last_seen_at: int | None = None
+    interval_s: float = 5.0
+    interval_overridden: bool = False
+    may_be_off: bool = False
+    retired_at: int | None = None
+    facts: Mapping[str, float | str] = field(default_factory=dict)
+
+
+LATE_AFTER_INTERVALS = 3
+SILENT_AFTER_S = 60.0
+
+
+def silent_after_s(interval_s: float) -> float:
+    """Return how many seconds without a batch make a host silent: a minute, or six intervals if that is longer."""
+    return max(SILENT_AFTER_S, 6 * interval_s)
+
+
+def status(host: Host, now: int) -> HostStatus:
+    """Return the host's state at ``now`` (epoch ms)."""
+    if host.retired_at is not None:
+        return HostStatus.RETIRED
+    if host.last_seen_at is None:
+        return HostStatus.NEVER_SEEN
+    age_s = (now - host.last_seen_at) / 1000
+    if age_s > silent_after_s(host.interval_s):
+        return HostStatus.SILENT
+    if age_s > max(LATE_AFTER_INTERVALS * host.interval_s, 20.0):
+        return HostStatus.LATE
+    return HostStatus.LIVE

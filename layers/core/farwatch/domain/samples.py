@@ -1,0 +1,85 @@
+"""Samples: what a host measured, as a block of series by times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """A metric and its labels on one host, for example ``disk.used_percent`` with ``mount="/"``."""
+
+    metric: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, metric: str, labels: Mapping[str, str] | None = None) -> SeriesKey:
+        """Return the key with its labels in canonical (sorted) order."""
+        return cls(metric, tuple(sorted((labels or {}).items())))
+
+    @property
+    def label_map(self) -> dict[str, str]:
+        """The labels as a dictionary."""
+        return dict(self.labels)
+
+    def text(self) -> str:
+        """Return ``metric{label="value",…}``, the form shown to people and used as a key in stores."""
+        if not self.labels:
+            return self.metric
+        inner = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.labels)
+        return f"{self.metric}{{{inner}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBlock:
+    """Samples of one host.
+
+    ``times`` are epoch milliseconds, strictly ascending, shape (T,) int64; ``values`` has shape (T, S) float64
+    with NaN where a series has no sample at that time; ``series`` has length S.
+    """
+
+    times: npt.NDArray[np.int64]
+    series: tuple[SeriesKey, ...]
+    values: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.times), len(self.series)):
+            raise ValueError(
+                f"values have shape {self.values.shape}, expected {(len(self.times), len(self.series))}"
+            )
+
+    def count(self) -> int:
+        """Return how many samples the block holds (cells that are not NaN)."""
+        return int(np.count_nonzero(~np.isnan(self.values)))
+
+
+@dataclass(frozen=True, slots=True)
+class TopProcess:
+    """One of the busiest processes of a host at the time of a batch; ``name`` is hostile text."""
+
+    pid: int
+    name: str
+    cpu_percent: float
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one agent sent at once. ``seq`` counts 1, 2, 3 … within ``spool_id``; ``oldest`` is the lowest
+    sequence number still in the agent's spool, so whatever lies below it will never be sent again.
+    """
+
+    batch_id: str
+    host_id: str
+    spool_id: str
+    seq: int
+    oldest: int
+    sent_at: int
+    samples: SampleBlock
+    top_processes: tuple[TopProcess, ...] = ()
+    agent: Mapping[str, float | str] = field(default_factory=dict)
