@@ -1,0 +1,40 @@
+"""Fixtures every test may use. The servers start once per pytest process (per worker under xdist), at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.services import PostgresServer, postgres_server, valkey_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL with a migrated template database."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """URL of a migrated, empty database of this test's own."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """URL of a running Valkey."""
+    with valkey_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey: str) -> str:
+    """URL of an empty Valkey; emptied again before the next test that asks for it."""
+    with redis.Redis.from_url(valkey) as client:
+        client.flushall()
+    return valkey
