@@ -42,20 +42,20 @@ CREATE TABLE series (
     UNIQUE (host_id, metric, labels)
 );
 
--- Raw samples, partitioned by day; the store creates and drops partitions.
+-- Raw samples; "at" is epoch milliseconds. Partitioned by day: the store creates and drops partitions.
 CREATE TABLE samples (
     series_id  bigint NOT NULL,
-    at         timestamptz NOT NULL,
+    at         bigint NOT NULL,
     value      double precision NOT NULL,
     PRIMARY KEY (series_id, at)
 ) PARTITION BY RANGE (at);
 
--- One row per series and bucket; tier is the bucket's width in seconds (60 or 3600).
+-- One row per series and bucket; tier is the bucket's width in seconds (60 or 3600), "at" its start in epoch ms.
 CREATE TABLE rollups (
     tier       integer NOT NULL,
     series_id  bigint NOT NULL,
-    at         timestamptz NOT NULL,
-    count      integer NOT NULL,
+    at         bigint NOT NULL,
+    count      bigint NOT NULL,
     mean       double precision NOT NULL,
     min        double precision NOT NULL,
     max        double precision NOT NULL,
@@ -63,10 +63,16 @@ CREATE TABLE rollups (
 );
 CREATE INDEX rollups_by_time ON rollups (tier, at);
 
--- How far each tier has been rolled up.
+-- How far the roll-ups have come, and the ranges that late samples reopened.
 CREATE TABLE rollup_progress (
-    tier   integer PRIMARY KEY,
-    until  timestamptz NOT NULL
+    id      boolean PRIMARY KEY DEFAULT true CHECK (id),
+    until   bigint NOT NULL
+);
+CREATE TABLE rollup_late (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host_id  text NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    start    bigint NOT NULL,
+    stop     bigint NOT NULL
 );
 
 -- Anomalies as they were raised: the anomaly bit, never rewritten.
