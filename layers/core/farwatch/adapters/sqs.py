@@ -1,0 +1,81 @@
+"""The SQS queues: signals (FIFO, in order for each host) and pushes, sent in batches of ten."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from farwatch.domain.pushes import Push
+from farwatch.domain.signals import Signal
+from farwatch.errors import Unavailable
+from farwatch.wire.messages import encode_push, encode_signal
+
+BATCH = 10
+BATCH_BYTES = 240_000  # SQS takes 256 KiB per request; the difference is room for attributes and ids
+_T = TypeVar("_T")
+
+
+class SqsSignalQueue:
+    """``signals.fifo``: grouped by host, so that one host's incident is changed by one container at a time."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, signals: Sequence[Signal]) -> None:
+        """Queue all signals; a signal sent twice within five minutes is dropped by SQS itself."""
+
+        def entry(signal: Signal) -> dict[str, str]:
+            identity = f"{signal.fingerprint}|{signal.state}|{signal.started_at}|{signal.at}"
+            return {
+                "MessageBody": encode_signal(signal),
+                "MessageGroupId": signal.host_id,
+                "MessageDeduplicationId": hashlib.sha256(identity.encode()).hexdigest(),
+            }
+
+        _send_all(self._client, self._url, [entry(signal) for signal in signals])
+
+
+class SqsPushQueue:
+    """``pushes``: a standard queue; the receiver puts a sequence number on each push of a topic."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, pushes: Sequence[Push]) -> None:
+        """Queue all pushes."""
+        _send_all(self._client, self._url, [{"MessageBody": encode_push(push)} for push in pushes])
+
+
+def _send_all(client: Any, url: str, entries: list[dict[str, str]]) -> None:
+    for batch in in_batches(entries, lambda entry: len(entry["MessageBody"].encode())):
+        numbered = [{"Id": str(number), **entry} for number, entry in enumerate(batch)]
+        try:
+            answer = client.send_message_batch(QueueUrl=url, Entries=numbered)
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("sqs", f"{type(error).__name__} from {url.rsplit('/', 1)[-1]}") from error
+        if failed := answer.get("Failed"):
+            raise Unavailable(
+                "sqs",
+                f"{len(failed)} of {len(batch)} messages refused by {url.rsplit('/', 1)[-1]}: "
+                f"{failed[0].get('Code')}",
+            )
+
+
+def in_batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """Yield the items in order, at most ten and at most ``BATCH_BYTES`` together; ``size`` gives one item's bytes."""
+    batch: list[_T] = []
+    total = 0
+    for item in items:
+        weight = size(item)
+        if batch and (len(batch) == BATCH or total + weight > BATCH_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += weight
+    if batch:
+        yield batch

@@ -1,0 +1,31 @@
+"""The queues and the topic between the functions, as the services see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from farwatch.domain.events import IncidentEvent
+from farwatch.domain.pushes import Push
+from farwatch.domain.signals import Signal
+
+
+class SignalQueue(Protocol):
+    """From ``process`` and ``sweep`` to ``incidents``: in order for each host."""
+
+    def send(self, signals: Sequence[Signal]) -> None:
+        """Queue all of them; raises Unavailable when any could not be queued (sending all again does no harm)."""
+
+
+class PushQueue(Protocol):
+    """From anywhere to ``live``."""
+
+    def send(self, pushes: Sequence[Push]) -> None:
+        """Queue all of them; raises Unavailable when any could not be queued."""
+
+
+class EventTopic(Protocol):
+    """From the outbox to one queue per channel, and to ``live``."""
+
+    def publish(self, events: Sequence[IncidentEvent]) -> list[str]:
+        """Publish events and return the ids of those that were taken; the others stay in the outbox."""
