@@ -109,7 +109,7 @@ class PostgresMetricStore:
             source = sql.SQL(
                 "SELECT series_id, at, value AS mean, value AS min, value AS max, 1::bigint AS count FROM samples"
             )
-            where = sql.SQL("")
+            where: sql.Composable = sql.SQL("")
         else:
             source = sql.SQL("SELECT series_id, at, mean, min, max, count FROM rollups")
             where = sql.SQL(" AND tier = {}").format(sql.Literal(resolution.tier_s))

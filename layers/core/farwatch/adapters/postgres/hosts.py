@@ -1,0 +1,119 @@
+"""Hosts, agents' progress and fleet configuration in PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from farwatch.adapters.postgres.database import Database, Row
+from farwatch.domain.hosts import Host
+
+_SELECT: LiteralString = """
+    SELECT h.*, (SELECT value::float8 FROM config WHERE key = 'default_interval_s') AS fleet_interval_s
+    FROM hosts h"""
+
+
+class PostgresHosts:
+    """The register of hosts; ``default_interval_s`` applies until the fleet's own setting is made."""
+
+    def __init__(self, database: Database, default_interval_s: float) -> None:
+        self._database = database
+        self._default_interval_s = default_interval_s
+
+    def get(self, host_id: str) -> Host | None:
+        """Return the host, retired ones included."""
+        with self._database.transaction() as connection:
+            row = connection.execute(_SELECT + " WHERE h.id = %s", (host_id,)).fetchone()
+        return None if row is None else self._host(row)
+
+    def all(self) -> list[Host]:
+        """Return every host that is not retired, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                _SELECT + " WHERE h.retired_at IS NULL ORDER BY h.name, h.id"
+            ).fetchall()
+        return [self._host(row) for row in rows]
+
+    def update(self, host_id: str, changes: dict[str, Any]) -> bool:
+        """Set ``interval_s`` (None: the fleet's), ``labels``, ``may_be_off`` or ``name``; False when there is no such host.
+
+        Raises ValueError for any other column.
+        """
+        allowed = {"interval_s", "labels", "may_be_off", "name"}
+        if not changes.keys() <= allowed:
+            raise ValueError(f"cannot set {sorted(changes.keys() - allowed)}")
+        values = {name: Jsonb(value) if name == "labels" else value for name, value in changes.items()}
+        statement = sql.SQL("UPDATE hosts SET {} WHERE id = %(id)s AND retired_at IS NULL").format(
+            sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(n), sql.Placeholder(n)) for n in values
+            )
+        )
+        with self._database.transaction() as connection:
+            return connection.execute(statement, {**values, "id": host_id}).rowcount == 1
+
+    def stored_through(self, host_id: str, spool_id: str) -> int:
+        """Return the highest sequence number stored without a gap, 0 when there is none."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT stored_through FROM agent_progress WHERE host_id = %s AND spool_id = %s",
+                (host_id, spool_id),
+            ).fetchone()
+        return 0 if row is None else int(row["stored_through"])
+
+    def record_stored(self, host_id: str, spool_id: str, seq: int, at: int, agent_version: str) -> None:
+        """Advance the progress (it never goes back) and the host's last sign of life, in one transaction."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """INSERT INTO agent_progress (host_id, spool_id, stored_through) VALUES (%s, %s, %s)
+                   ON CONFLICT (host_id, spool_id) DO UPDATE
+                   SET stored_through = greatest(agent_progress.stored_through, excluded.stored_through),
+                       updated_at = now()""",
+                (host_id, spool_id, seq),
+            )
+            connection.execute(
+                """UPDATE hosts SET last_seen_at = greatest(last_seen_at, to_timestamp(%s / 1000.0)), agent_version = %s
+                   WHERE id = %s""",
+                (at, agent_version, host_id),
+            )
+
+    def fleet_config(self) -> dict[str, Any]:
+        """Return the fleet-wide settings people have made, by key."""
+        with self._database.transaction() as connection:
+            return {
+                row["key"]: row["value"]
+                for row in connection.execute("SELECT key, value FROM config").fetchall()
+            }
+
+    def set_fleet_config(self, key: str, value: Any, by: str) -> None:
+        """Set one fleet-wide setting; ``by`` is the principal's id."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """INSERT INTO config (key, value, updated_by) VALUES (%s, %s, %s)
+                   ON CONFLICT (key) DO UPDATE
+                   SET value = excluded.value, updated_at = now(), updated_by = excluded.updated_by""",
+                (key, Jsonb(value), by),
+            )
+
+    def _host(self, row: Row) -> Host:
+        own = row["interval_s"]
+        return Host(
+            id=row["id"],
+            name=row["name"],
+            labels=row["labels"],
+            os=row["os"],
+            agent_version=row["agent_version"],
+            enrolled_at=_ms(row["enrolled_at"]) or 0,
+            last_seen_at=_ms(row["last_seen_at"]),
+            interval_s=own or row["fleet_interval_s"] or self._default_interval_s,
+            interval_overridden=own is not None,
+            may_be_off=row["may_be_off"],
+            retired_at=_ms(row["retired_at"]),
+            facts=row["facts"],
+        )
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else round(at.astimezone(UTC).timestamp() * 1000)

@@ -1,0 +1,62 @@
+"""Rules in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from farwatch.adapters.postgres.database import Database
+from farwatch.domain.rules import Rule
+
+
+class PostgresRules:
+    """Rules as JSON documents with a version for optimistic locking."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> Sequence[Rule]:
+        """Return every rule, enabled or not, by name."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT document FROM rules ORDER BY name, id").fetchall()
+        return [msgspec.convert(row["document"], Rule) for row in rows]
+
+    def get(self, rule_id: str) -> tuple[Rule, int] | None:
+        """Return the rule and its version."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT document, version FROM rules WHERE id = %s", (rule_id,)
+            ).fetchone()
+        return None if row is None else (msgspec.convert(row["document"], Rule), int(row["version"]))
+
+    def put(self, rule: Rule, expected_version: int | None = None) -> int | None:
+        """Insert or replace the rule and return its new version; None when ``expected_version`` is not the stored one."""
+        document = Jsonb(msgspec.to_builtins(rule))
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                """INSERT INTO rules (id, name, document) VALUES (%(id)s, %(name)s, %(document)s)
+                   ON CONFLICT (id) DO UPDATE
+                   SET name = excluded.name, document = excluded.document, version = rules.version + 1, updated_at = now()
+                   WHERE %(expected)s::bigint IS NULL OR rules.version = %(expected)s
+                   RETURNING version""",
+                {"id": rule.id, "name": rule.name, "document": document, "expected": expected_version},
+            ).fetchone()
+        return None if row is None else int(row["version"])
+
+    def add_missing(self, rules: Sequence[Rule]) -> int:
+        """Insert those rules whose id is not there yet (the stock set on a new installation) and return how many."""
+        with self._database.transaction() as connection:
+            return sum(
+                connection.execute(
+                    "INSERT INTO rules (id, name, document) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                    (rule.id, rule.name, Jsonb(msgspec.to_builtins(rule))),
+                ).rowcount
+                for rule in rules
+            )
+
+    def delete(self, rule_id: str) -> bool:
+        """Delete the rule; False when there was none."""
+        with self._database.transaction() as connection:
+            return connection.execute("DELETE FROM rules WHERE id = %s", (rule_id,)).rowcount == 1

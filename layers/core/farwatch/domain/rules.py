@@ -1,0 +1,212 @@
+"""Rules: conditions on a host's own metrics that hold for a while, with hysteresis.
+
+A rule watches one group per label set of its first condition's metric (each mount of ``disk.used_percent`` is a group).
+All its conditions must hold together: "above 90 % *and* less than 5 GB free" is two. A group moves through
+
+    ok ──enter──▶ pending ──for_s──▶ firing ──leave──▶ recovering ──keep_firing_for_s──▶ ok
+                     └──not held──▶ ok        ◀──enter again──┘
+
+Entering asks for ``enter``; once firing, a condition counts as held until ``leave`` is passed, so a value that trembles
+around one line does not flap. A missing sample changes nothing. (Prometheus' ``for`` and ``keep_firing_for``, Netdata's two
+thresholds.)
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from farwatch.domain.samples import SeriesKey
+from farwatch.domain.severity import Severity
+
+
+class Comparison(StrEnum):
+    """Which side of the threshold is trouble."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+class Measure(StrEnum):
+    """What of a series is compared: its ``value``, or its ``change`` per hour over ``window_s``."""
+
+    VALUE = "value"
+    CHANGE = "change_per_hour"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison. ``leave`` is the value at which the trouble counts as over; it defaults to ``enter``.
+
+    For ``change_per_hour`` the measure is (last - first) / elapsed hours over the last ``window_s`` seconds, and it is
+    unknown until the window is three quarters full.
+    """
+
+    metric: str
+    comparison: Comparison
+    enter: float
+    leave: float | None = None
+    measure: Measure = Measure.VALUE
+    window_s: float = 0.0
+
+    def holds(self, value: float, *, firing: bool) -> bool:
+        """Tell whether ``value`` is trouble, given whether the group is firing already."""
+        line = self.leave if firing and self.leave is not None else self.enter
+        compare: Callable[[float, float], bool] = (
+            operator.gt if self.comparison is Comparison.ABOVE else operator.lt
+        )
+        return compare(value, line)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to watch on which hosts, and how much it matters.
+
+    ``host_labels`` and ``series_labels`` choose by label, values may be globs (``env: prod*``); an empty mapping chooses
+    all. ``title`` and ``summary`` are for people; ``runbook`` names an entry of the fixes table.
+    """
+
+    id: str
+    name: str
+    conditions: tuple[Condition, ...]
+    severity: Severity
+    for_s: float = 60.0
+    keep_firing_for_s: float = 60.0
+    host_labels: Mapping[str, str] = field(default_factory=dict)
+    series_labels: Mapping[str, str] = field(default_factory=dict)
+    summary: str = ""
+    enabled: bool = True
+    stock: bool = False
+
+    @property
+    def metric(self) -> str:
+        """The metric that gives the rule its groups."""
+        return self.conditions[0].metric
+
+
+class Phase(StrEnum):
+    """Where a group stands; see the module's picture."""
+
+    OK = "ok"
+    PENDING = "pending"
+    FIRING = "firing"
+    RECOVERING = "recovering"
+
+
+@dataclass(slots=True)
+class GroupState:
+    """One rule's state for one group. Times are epoch ms.
+
+    ``since`` is when the phase began, ``started_at`` when the episode's condition first held, ``sent_at`` when the firing
+    signal was last sent, ``history`` the (time, value) pairs of a change condition's window.
+    """
+
+    phase: Phase = Phase.OK
+    since: int = 0
+    started_at: int = 0
+    sent_at: int = 0
+    at: int = 0
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Change(StrEnum):
+    """What a step of the state machine brought about."""
+
+    NONE = "none"
+    FIRED = "fired"
+    RESOLVED = "resolved"
+
+
+def step(rule: Rule, state: GroupState, at: int, values: Sequence[float | None]) -> Change:
+    """Advance one group by the samples taken at ``at``; ``values[i]`` belongs to ``rule.conditions[i]``, None is unknown.
+
+    Returns FIRED on the step that enters firing and RESOLVED on the one that leaves it. Times at or before the last one
+    seen are ignored, so replaying samples changes nothing.
+    """
+    if at <= state.at:
+        return Change.NONE
+    state.at = at
+    measured = [
+        _measure(condition, state, at, value)
+        for condition, value in zip(rule.conditions, values, strict=True)
+    ]
+    if any(value is None for value in measured):
+        return Change.NONE
+    firing = state.phase in (Phase.FIRING, Phase.RECOVERING)
+    held = all(
+        condition.holds(value, firing=firing)
+        for condition, value in zip(rule.conditions, measured, strict=True)
+        if value is not None
+    )
+    return _advance(rule, state, at, held=held)
+
+
+def _advance(rule: Rule, state: GroupState, at: int, *, held: bool) -> Change:
+    if state.phase is Phase.OK and held:
+        state.phase, state.since, state.started_at = Phase.PENDING, at, at
+    elif state.phase is Phase.PENDING and not held:
+        state.phase, state.since = Phase.OK, at
+    elif state.phase is Phase.RECOVERING and held:
+        state.phase, state.since = Phase.FIRING, at
+    elif state.phase is Phase.FIRING and not held:
+        state.phase, state.since = Phase.RECOVERING, at
+    if state.phase is Phase.PENDING and at - state.since >= rule.for_s * 1000:
+        state.phase, state.since = Phase.FIRING, at
+        return Change.FIRED
+    if state.phase is Phase.RECOVERING and at - state.since >= rule.keep_firing_for_s * 1000:
+        state.phase, state.since = Phase.OK, at
+        return Change.RESOLVED
+    return Change.NONE
+
+
+def _measure(condition: Condition, state: GroupState, at: int, value: float | None) -> float | None:
+    if value is None or condition.measure is Measure.VALUE:
+        return value
+    window_ms = condition.window_s * 1000
+    state.history.append((at, value))
+    while state.history and state.history[0][0] < at - window_ms:
+        state.history.pop(0)
+    # At most 60 points keep the window's ends, and with them its slope: the state stays small at any interval.
+    if len(state.history) > 60:
+        del state.history[1:-1:2]
+    first_at, first = state.history[0]
+    if at - first_at < 0.75 * window_ms:
+        return None
+    return (value - first) / ((at - first_at) / 3_600_000)
+
+
+def applies_to_host(rule: Rule, labels: Mapping[str, str]) -> bool:
+    """Tell whether an enabled rule chooses a host with these labels."""
+    return rule.enabled and _chosen(rule.host_labels, labels)
+
+
+def groups(rule: Rule, series: Sequence[SeriesKey]) -> Iterator[tuple[SeriesKey, list[int | None]]]:
+    """Yield each group of the rule among a host's series: its key, and for each condition the index of its series.
+
+    A further condition is matched by the series of its metric whose labels agree with the group's on every label both
+    have; None when there is none.
+    """
+    for index, key in enumerate(series):
+        if key.metric != rule.metric or not _chosen(rule.series_labels, key.label_map):
+            continue
+        yield (
+            key,
+            [index, *(_partner(condition.metric, key, series) for condition in rule.conditions[1:])],
+        )
+
+
+def _partner(metric: str, key: SeriesKey, series: Sequence[SeriesKey]) -> int | None:
+    mine = key.label_map
+    for index, other in enumerate(series):
+        if other.metric == metric and all(
+            mine.get(name, value) == value for name, value in other.label_map.items()
+        ):
+            return index
+    return None
+
+
+def _chosen(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return all(name in labels and fnmatchcase(labels[name], pattern) for name, pattern in wanted.items())
