@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -82,4 +82,4 @@ class Batch:
     sent_at: int
     samples: SampleBlock
     top_processes: tuple[TopProcess, ...] = ()
-    agent: Mapping[str, float | str] = field(default_factory=dict)
+    agent_version: str = ""

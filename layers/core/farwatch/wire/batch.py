@@ -12,12 +12,15 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from farwatch.errors import FieldError, InvalidInput, TooLarge
+
+if TYPE_CHECKING:
+    from farwatch.domain.samples import Batch
 
 MAX_COMPRESSED = 1_000_000
 MAX_UNZIPPED = 8_000_000
@@ -105,6 +108,22 @@ class Accepted(Struct):
     errors: list[FieldError]
 
 
+class WireStanding(Struct):
+    """How far a spool is stored, and how often the agent is to sample, in seconds. ``server_time`` is epoch ms."""
+
+    stored_through: int
+    server_time: int
+    interval_s: float
+
+
+class WireAnswer(WireStanding):
+    """The answer to a batch: its samples counted, the first few faults named, and the standing."""
+
+    accepted: int = 0
+    rejected: int = 0
+    errors: list[FieldError] = []
+
+
 _BATCH = msgspec.json.Decoder(WireBatch)
 _ENCODER = msgspec.json.Encoder()
 
@@ -142,6 +161,33 @@ def pack(batch: WireBatch) -> str:
 def unpack(message: str) -> WireBatch:
     """Return the batch that ``pack`` made."""
     return _BATCH.decode(zlib.decompress(base64.b64decode(message)))
+
+
+def to_samples(batch: WireBatch) -> Batch:
+    """Return the batch in the domain's words, its values as one array."""
+    import numpy as np
+
+    from farwatch.domain.samples import Batch, SampleBlock, SeriesKey, TopProcess
+
+    values = np.array([series.values for series in batch.series], dtype=np.float64)
+    block = SampleBlock(
+        np.array(batch.times, np.int64),
+        tuple(SeriesKey.of(series.metric, series.labels) for series in batch.series),
+        values.reshape(len(batch.series), len(batch.times)).T,
+    )
+    return Batch(
+        batch_id=batch.batch_id,
+        host_id=batch.host_id,
+        spool_id=batch.spool_id,
+        seq=batch.seq,
+        oldest=batch.oldest,
+        sent_at=batch.sent_at,
+        samples=block,
+        top_processes=tuple(
+            TopProcess(p.pid, p.name[:200], p.cpu_percent, p.rss_bytes) for p in batch.top_processes[:10]
+        ),
+        agent_version=batch.agent.version,
+    )
 
 
 class _Errors:

@@ -1,0 +1,50 @@
+"""Units, read off a metric's name, and numbers as people like to read them."""
+
+from __future__ import annotations
+
+_SUFFIXES = (
+    ("bytes_per_second", "B/s"),
+    ("_per_second", "/s"),
+    ("percent", "%"),
+    ("bytes", "B"),
+    ("seconds", "s"),
+    ("celsius", "°C"),
+    ("milliseconds", "ms"),
+)
+_IEC = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+
+
+def unit_of(metric: str) -> str:
+    """Return the unit a metric's suffix names (``disk.free_bytes`` → ``B``), or an empty string for a plain number."""
+    if metric.endswith("milliseconds"):
+        return "ms"
+    return next((unit for suffix, unit in _SUFFIXES if metric.endswith(suffix)), "")
+
+
+def show(value: float, unit: str) -> str:
+    """Return ``value`` with its unit in three significant digits or so: ``97.3 %``, ``1.5 GiB/s``, ``2 h 5 min``."""
+    if unit in ("B", "B/s"):
+        scaled, step = abs(value), 0
+        while scaled >= 1024 and step < len(_IEC) - 1:
+            scaled, step = scaled / 1024, step + 1
+        return f"{'-' if value < 0 else ''}{_digits(scaled)} {_IEC[step]}{unit}"
+    if unit == "s":
+        return duration(value)
+    return f"{_digits(value)} {unit}".strip() if unit != "/s" else f"{_digits(value)}/s"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its two largest units: ``45 s``, ``2 min``, ``3 h 20 min``, ``4 d 2 h``."""
+    left = round(abs(seconds))
+    parts = []
+    for size, name in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {name}")
+    return ("-" if seconds < 0 else "") + (" ".join(parts[:2]) or "0 s")
+
+
+def _digits(value: float) -> str:
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
