@@ -13,7 +13,14 @@ from farwatch.observability import start_error_tracking
 from farwatch.settings import Secrets, Settings, load_secrets
 
 if TYPE_CHECKING:
+    from farwatch.adapters.postgres.hosts import PostgresHosts
+    from farwatch.adapters.postgres.rules import PostgresRules
+    from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
     from farwatch.adapters.redis.client import Redis
+    from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
+    from farwatch.ports.metric_store import MetricStore
+    from farwatch.services.ingest import Ingest
+    from farwatch.services.process import Process
 
 
 class Container:
@@ -53,6 +60,81 @@ class Container:
         import boto3
 
         return boto3.client("sns")
+
+    @cached_property
+    def metric_store(self) -> MetricStore:
+        """Where samples are kept, as ``METRIC_STORE`` says."""
+        from farwatch.adapters.postgres.samples import PostgresMetricStore
+
+        return PostgresMetricStore(self.database)
+
+    @cached_property
+    def hosts(self) -> PostgresHosts:
+        """The register of hosts."""
+        from farwatch.adapters.postgres.hosts import PostgresHosts
+
+        return PostgresHosts(self.database, self.settings.default_interval_s)
+
+    @cached_property
+    def rules(self) -> PostgresRules:
+        """The rules."""
+        from farwatch.adapters.postgres.rules import PostgresRules
+
+        return PostgresRules(self.database)
+
+    @cached_property
+    def agent_cache(self) -> RedisAgentCache:
+        """Quick answers for agents."""
+        from farwatch.adapters.redis.agents import RedisAgentCache
+
+        return RedisAgentCache(self.redis)
+
+    @cached_property
+    def host_memory(self) -> RedisHostMemory:
+        """What process remembers of each host, and its newest values."""
+        from farwatch.adapters.redis.agents import RedisHostMemory
+
+        return RedisHostMemory(self.redis)
+
+    @cached_property
+    def signals(self) -> SqsSignalQueue:
+        """The queue to incidents."""
+        from farwatch.adapters.sqs import SqsSignalQueue
+
+        return SqsSignalQueue(self.sqs, self.settings.signals_queue_url)
+
+    @cached_property
+    def pushes(self) -> SqsPushQueue:
+        """The queue to live."""
+        from farwatch.adapters.sqs import SqsPushQueue
+
+        return SqsPushQueue(self.sqs, self.settings.pushes_queue_url)
+
+    @cached_property
+    def ingest(self) -> Ingest:
+        """The use case behind ``POST /api/v1/metrics/batches``."""
+        from farwatch.adapters.sqs import SqsSampleQueue
+        from farwatch.services.ingest import Ingest
+
+        queue = SqsSampleQueue(self.sqs, self.settings.samples_queue_url)
+        return Ingest(self.hosts, self.agent_cache, queue)
+
+    @cached_property
+    def process(self) -> Process:
+        """The use case behind ``samples.fifo``."""
+        from farwatch.adapters.postgres.anomalies import PostgresAnomalies
+        from farwatch.services.process import Process
+
+        return Process(
+            self.metric_store,
+            self.hosts,
+            self.rules,
+            self.agent_cache,
+            self.host_memory,
+            PostgresAnomalies(self.database),
+            self.signals,
+            self.pushes,
+        )
 
 
 @cache

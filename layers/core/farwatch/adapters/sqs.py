@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from farwatch.domain.pushes import Push
 from farwatch.domain.signals import Signal
 from farwatch.errors import Unavailable
+from farwatch.ids import new_id
 from farwatch.wire.messages import encode_push, encode_signal
 
 BATCH = 10
@@ -49,6 +50,30 @@ class SqsPushQueue:
     def send(self, pushes: Sequence[Push]) -> None:
         """Queue all pushes."""
         _send_all(self._client, self._url, [{"MessageBody": encode_push(push)} for push in pushes])
+
+
+class SqsSampleQueue:
+    """``samples.fifo``: grouped by host, so that one host's batches are processed in order and hosts in parallel."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, host_id: str, message: str) -> None:
+        """Queue one packed batch.
+
+        Each send has an identity of its own: a batch that was dropped as out of order must get through when the agent
+        sends it again, within SQS's five minutes of deduplication too. ``process`` tells duplicates by their number.
+        """
+        try:
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=message,
+                MessageGroupId=host_id,
+                MessageDeduplicationId=new_id("send"),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("sqs", f"{type(error).__name__} from {self._url.rsplit('/', 1)[-1]}") from error
 
 
 def _send_all(client: Any, url: str, entries: list[dict[str, str]]) -> None:

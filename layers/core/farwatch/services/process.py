@@ -83,7 +83,9 @@ class Process:
         except DependencyError:
             raise
         except Exception:  # noqa: BLE001 - a fault in detection must not stop samples from being stored and confirmed
-            logger.exception("evaluation failed; the batch is stored all the same", extra={"host_id": host.id})
+            logger.exception(
+                "evaluation failed; the batch is stored all the same", extra={"host_id": host.id}
+            )
             memory = Memory()
         self._hosts.record_stored(batch.host_id, batch.spool_id, batch.seq, now, batch.agent_version)
         self._keep(batch, memory)

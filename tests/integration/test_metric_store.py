@@ -1,0 +1,133 @@
+"""The contract of every metric store: what is written is read, once, at every resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from farwatch.adapters.postgres.database import Database
+from farwatch.adapters.postgres.samples import PostgresMetricStore
+from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.ports.metric_store import MetricStore
+
+HOST = "host_a"
+DAY = 86_400_000
+NOON = 20_000 * DAY + DAY // 2
+CPU, ROOT, DATA = (
+    SeriesKey.of("cpu.percent"),
+    SeriesKey.of("disk.used_percent", {"mount": "/"}),
+    SeriesKey.of("disk.used_percent", {"mount": 'odd "name", =\\ é'}),
+)
+RAW_STEP = Resolution(RAW, 0)
+
+
+@pytest.fixture(params=["postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[MetricStore]:
+    database = Database(request.getfixturevalue("postgres_url"))
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_a', 'a'), ('host_b', 'b')")
+    yield PostgresMetricStore(database)
+    database.close()
+
+
+def block(times: list[int], *rows: list[float]) -> SampleBlock:
+    keys = (CPU, ROOT, DATA)[: len(rows)]
+    return SampleBlock(
+        np.array(times, np.int64), keys, np.array(rows, float).T.reshape(len(times), len(rows))
+    )
+
+
+def test_what_is_written_is_read_back_without_the_gaps(store: MetricStore) -> None:
+    store.write(HOST, block([NOON, NOON + 5000], [1.5, np.nan], [2.0, 3.0], [4.0, 5.0]), NOON)
+    cpu, odd, root = store.read(HOST, ["cpu.percent", "disk.used_percent"], NOON, NOON + DAY, RAW_STEP)
+    assert (cpu.key, cpu.times.tolist(), cpu.mean.tolist()) == (CPU, [NOON], [1.5])
+    assert {odd.key, root.key} == {ROOT, DATA}
+    assert root.max.tolist() in ([2.0, 3.0], [4.0, 5.0])
+    assert root.count.tolist() == [1, 1]
+
+
+def test_writing_again_changes_nothing(store: MetricStore) -> None:
+    for _ in range(3):
+        store.write(HOST, block([NOON, NOON + 5000], [1.0, 2.0]), NOON)
+    store.write(HOST, block([NOON + 5000, NOON + 10_000], [2.0, 3.0]), NOON)
+    (cpu,) = store.read(HOST, ["cpu.percent"], NOON, NOON + DAY, RAW_STEP)
+    assert cpu.mean.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_the_range_is_half_open_and_hosts_are_apart(store: MetricStore) -> None:
+    store.write(HOST, block([NOON, NOON + 1000, NOON + 2000], [1.0, 2.0, 3.0]), NOON)
+    store.write("host_b", block([NOON], [9.0]), NOON)
+    (cpu,) = store.read(HOST, ["cpu.percent"], NOON, NOON + 2000, RAW_STEP)
+    assert cpu.mean.tolist() == [1.0, 2.0]
+    assert store.read("host_c", ["cpu.percent"], NOON, NOON + 2000, RAW_STEP) == []
+
+
+def test_buckets_keep_mean_min_max_and_count(store: MetricStore) -> None:
+    times = [NOON + i * 5000 for i in range(24)]
+    store.write(HOST, block(times, [float(i) for i in range(24)]), NOON)
+    (cpu,) = store.read(HOST, ["cpu.percent"], NOON, NOON + DAY, Resolution(RAW, 60))
+    assert cpu.times.tolist() == [NOON, NOON + 60_000]
+    assert cpu.mean.tolist() == [5.5, 17.5]
+    assert (cpu.min.tolist(), cpu.max.tolist(), cpu.count.tolist()) == ([0.0, 12.0], [11.0, 23.0], [12, 12])
+
+
+def test_roll_ups_agree_with_the_raw_samples_late_ones_included(store: MetricStore) -> None:
+    times = [NOON + i * 5000 for i in range(1440)]
+    values = np.random.default_rng(3).normal(50, 10, 1440)
+    early = np.arange(1440) < 700
+    store.write(
+        HOST,
+        block([t for t, e in zip(times, early, strict=True) if e], values[early].tolist()),
+        NOON + 3_500_000,
+    )
+    store.roll_up(NOON + 7_300_000)
+    store.write(
+        HOST,
+        block([t for t, e in zip(times, early, strict=True) if not e], values[~early].tolist()),
+        NOON + 7_400_000,
+    )
+    store.roll_up(NOON + 7_500_000)
+    for tier in (MINUTE, HOUR):
+        (rolled,) = store.read(HOST, ["cpu.percent"], NOON, NOON + 7_200_000, Resolution(tier, tier))
+        (exact,) = store.read(HOST, ["cpu.percent"], NOON, NOON + 7_200_000, Resolution(RAW, tier))
+        assert rolled.times.tolist() == exact.times.tolist()
+        assert rolled.count.tolist() == exact.count.tolist()
+        np.testing.assert_allclose(rolled.mean, exact.mean)
+        np.testing.assert_array_equal(rolled.min, exact.min)
+        np.testing.assert_array_equal(rolled.max, exact.max)
+
+
+def test_history_is_read_back_from_its_tier(store: MetricStore) -> None:
+    store.write_history(HOST, block([NOON, NOON + 60_000], [1.0, 2.0]), MINUTE)
+    (cpu,) = store.read(HOST, ["cpu.percent"], NOON, NOON + DAY, Resolution(MINUTE, MINUTE))
+    assert cpu.mean.tolist() == [1.0, 2.0]
+
+
+def test_expiry_drops_what_is_past_its_retention_and_nothing_else(store: MetricStore) -> None:
+    store.write(HOST, block([NOON - 5 * DAY, NOON], [1.0, 2.0]), NOON)
+    store.write_history(HOST, block([NOON - 40 * DAY, NOON], [1.0, 2.0]), MINUTE)
+    store.expire(Retention(raw_days=3, minute_days=30, hour_days=730), NOON)
+    (raw,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, RAW_STEP)
+    (minute,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, Resolution(MINUTE, MINUTE))
+    assert raw.mean.tolist() == [2.0]
+    assert minute.mean.tolist() == [2.0]
+    store.write(HOST, block([NOON - 5 * DAY], [7.0]), NOON)
+    (raw,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, RAW_STEP)
+    assert raw.mean.tolist() == [7.0, 2.0]
+
+
+def test_series_are_listed_by_name(store: MetricStore) -> None:
+    store.write(HOST, block([NOON], [1.0], [2.0], [3.0]), NOON)
+    assert set(store.series(HOST)) == {CPU, ROOT, DATA}
+    assert store.series(HOST, "cpu.percent") == [CPU]
+    assert store.series("host_b") == []
+
+
+def test_an_empty_block_is_no_trouble(store: MetricStore) -> None:
+    store.write(HOST, SampleBlock(np.array([], np.int64), (), np.zeros((0, 0))), NOON)
+    store.write(HOST, block([NOON], [np.nan]), NOON)
+    store.ping()
+    assert store.read(HOST, ["cpu.percent"], 0, NOON * 2, RAW_STEP) == []
