@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from farwatch.adapters.sqs import in_batches
 from farwatch.domain.events import IncidentEvent
+from farwatch.domain.routing import channels_for
 from farwatch.observability import logger
 from farwatch.wire.messages import encode_event
 
@@ -42,17 +44,18 @@ class SnsEventTopic:
 def attributes(event: IncidentEvent) -> dict[str, dict[str, str]]:
     """Return the message attributes that filter policies may use.
 
-    ``kind`` (``incident.opened`` …), ``severity`` and ``severity_rank`` (Number, 0 info … 3 critical), ``pages``
-    (``true`` when e-mail, Slack and PagerDuty are concerned), ``host`` (its id, or ``none``) and ``env`` (the
-    host's label of that name, or ``none``).
+    ``channels`` (String.Array of ``email``, ``slack``, ``pagerduty``, ``inapp``, and always ``live``), ``kind``
+    (``incident.opened`` …), ``severity`` and ``severity_rank`` (Number, 0 info … 3 critical), ``host`` (its id, or
+    ``none``) and ``env`` (the host's label of that name, or ``none``).
     """
     text = {
         "kind": event.kind.value,
         "severity": event.severity.value,
-        "pages": "true" if event.pages else "false",
         "host": event.host_id or "none",
         "env": event.host_labels.get("env") or "none",
     }
     result = {name: {"DataType": "String", "StringValue": value} for name, value in text.items()}
+    names = [*sorted(channel.queue for channel in channels_for(event)), "live"]
+    result["channels"] = {"DataType": "String.Array", "StringValue": json.dumps(names)}
     result["severity_rank"] = {"DataType": "Number", "StringValue": str(event.severity.rank)}
     return result

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from farwatch.domain.samples import TopProcess
 from farwatch.domain.severity import Severity
+from farwatch.domain.signals import SignalKind
 
 
 class EventKind(StrEnum):
@@ -40,6 +41,7 @@ class Evidence:
     fingerprint: str
     title: str
     reason: str
+    kind: SignalKind = SignalKind.RULE
     metric: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     value: float | None = None
