@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from farwatch.adapters.postgres.database import Database
+from farwatch.domain.credentials import derive_key
 from farwatch.observability import start_error_tracking
 from farwatch.settings import Secrets, Settings, load_secrets
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
     from farwatch.adapters.redis.client import Redis
     from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
+    from farwatch.http.cursors import Cursors
     from farwatch.ports.metric_store import MetricStore
     from farwatch.services.ingest import Ingest
     from farwatch.services.process import Process
@@ -46,6 +48,20 @@ class Container:
         from farwatch.adapters.redis.client import connect
 
         return connect(self.secrets.redis_url)
+
+    def redis_ping(self) -> None:
+        """Return when Redis answers; raises Unavailable when it does not."""
+        from farwatch.adapters.redis.client import guarded
+
+        with guarded():
+            self.redis.ping()
+
+    @cached_property
+    def cursors(self) -> Cursors:
+        """Signs and reads page cursors."""
+        from farwatch.http.cursors import Cursors
+
+        return Cursors(derive_key(self.secrets.pepper, "cursors"))
 
     @cached_property
     def sqs(self) -> Any:

@@ -27,3 +27,11 @@ def start_error_tracking(dsn: str, environment: str) -> None:
         send_default_pii=False,
         traces_sample_rate=0.0,
     )
+
+
+def report_exception(error: BaseException) -> None:
+    """Send an exception that was handled to Sentry, when error tracking is on; imports nothing when it is off."""
+    import sys
+
+    if "sentry_sdk" in sys.modules:
+        sys.modules["sentry_sdk"].capture_exception(error)

@@ -1,0 +1,1 @@
+"""The API function: every route that people and their programs use."""

@@ -1,0 +1,125 @@
+"""Every problem ``code`` the API can answer with, in words: what happened and what to do.
+
+``GET /api/v1/problems/{code}`` serves this table, so a problem's ``type`` is an address that exists; ``docs/errors.md``
+is printed from it, and a test finds every code that is raised anywhere and not explained here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """``title`` is the short constant text of RFC 9457; ``advice`` says what the caller can do about it."""
+
+    status: int
+    title: str
+    advice: str
+
+
+PROBLEM_TYPES: dict[str, ProblemType] = {
+    # The request itself
+    "bad_request": ProblemType(400, "Bad request", "Correct the request; repeating it will not help."),
+    "invalid_body": ProblemType(400, "Unreadable body", "Send the body as its headers say it is encoded."),
+    "invalid_json": ProblemType(
+        400, "Not acceptable JSON", "Send UTF-8 JSON, nested at most 32 levels, without NaN or repeated keys."
+    ),
+    "invalid_cursor": ProblemType(
+        400, "Cursor of another list", "Start again without the cursor, and keep the filters while paging."
+    ),
+    "invalid_input": ProblemType(422, "Invalid input", "Correct the fields named in errors."),
+    "invalid_id": ProblemType(422, "Malformed identifier", "Use identifiers as the API returned them."),
+    "not_found": ProblemType(
+        404, "Not found", "Check the identifier; it may have been deleted, or you may not know of it."
+    ),
+    "method_not_allowed": ProblemType(
+        405, "Method not allowed", "Use one of the methods in the Allow header."
+    ),
+    "unsupported_media_type": ProblemType(415, "Unsupported media type", "Send application/json."),
+    "too_large": ProblemType(413, "Body too large", "Split the request; the limit is in the detail."),
+    "conflict": ProblemType(409, "Conflict with the present state", "Read the thing again and decide anew."),
+    "version_conflict": ProblemType(
+        412, "Changed by somebody else", "Read it again and repeat the change with the new ETag."
+    ),
+    # Idempotency
+    "idempotency_key_invalid": ProblemType(
+        422, "Idempotency key not usable", "Use 1–128 visible ASCII characters, for example a UUID."
+    ),
+    "idempotency_key_reused": ProblemType(
+        422, "Idempotency key used for another request", "Use a new key for a new request."
+    ),
+    "idempotency_in_progress": ProblemType(
+        409, "The same request is being served", "Repeat it after Retry-After seconds."
+    ),
+    # Who is asking
+    "unauthenticated": ProblemType(401, "Sign in first", "Send Authorization: Bearer with a credential."),
+    "credential_malformed": ProblemType(
+        401,
+        "Not a credential of ours",
+        "Send an access token, an API token (fwt_…) or an agent credential (fwa_…).",
+    ),
+    "credential_invalid": ProblemType(401, "Credential not valid", "Sign in again, or ask for a new token."),
+    "credential_expired": ProblemType(
+        401, "Credential expired", "Refresh the access token, or sign in again."
+    ),
+    "credential_revoked": ProblemType(
+        401, "Credential revoked", "Sign in again, or ask an administrator for a new credential."
+    ),
+    "login_failed": ProblemType(
+        401, "E-mail or password wrong", "Try again; after several failures you have to wait."
+    ),
+    "refresh_refused": ProblemType(401, "Refresh token not valid", "Sign in again."),
+    "refresh_reused": ProblemType(
+        401,
+        "Refresh token used twice",
+        "The session was ended for safety: sign in again and change the password if this was not you.",
+    ),
+    "sso_refused": ProblemType(401, "Identity token not accepted", "Sign in at the identity provider again."),
+    "sso_not_configured": ProblemType(
+        409, "Single sign-on is not configured", "Set OIDC_ISSUER and OIDC_CLIENT_ID."
+    ),
+    "enrolment_refused": ProblemType(
+        401, "Enrolment token not valid", "Make a new enrolment token in the admin page."
+    ),
+    "token_spent": ProblemType(
+        401, "One-time token not valid", "Ask for a new one: it was used, has expired or never existed."
+    ),
+    # What may be done
+    "forbidden": ProblemType(403, "Not allowed", "Ask an administrator."),
+    "permission_missing": ProblemType(
+        403,
+        "Permission missing",
+        "Ask an administrator for a role or scope with the permission in the detail.",
+    ),
+    "people_only": ProblemType(403, "Only for people", "Sign in as a person; machines may not do this."),
+    "not_yours": ProblemType(403, "Not yours", "You may do this to your own things only."),
+    "scope_too_wide": ProblemType(
+        403, "Scope wider than your own rights", "Choose scopes that you hold yourself."
+    ),
+    "last_admin": ProblemType(
+        409, "The last administrator stays", "Make somebody else an administrator first."
+    ),
+    "already_exists": ProblemType(
+        409, "Already exists", "Choose another name or address, or change the existing one."
+    ),
+    "password_unfit": ProblemType(
+        422, "Password not good enough", "Use 12 or more characters that are not easily guessed."
+    ),
+    "host_retired": ProblemType(409, "Host is retired", "Enrol the host again."),
+    # Too much, too fast, or not now
+    "rate_limited": ProblemType(429, "Too many requests", "Wait Retry-After seconds."),
+    "misconfigured": ProblemType(
+        500, "The service is misconfigured", "Tell the operator; the log names the setting."
+    ),
+    "dependency_failed": ProblemType(503, "A dependency failed", "Try again later."),
+    "dependency_unavailable": ProblemType(
+        503, "A dependency is unavailable", "Try again after Retry-After seconds."
+    ),
+    "dependency_rejected": ProblemType(
+        502, "A dependency refused", "Trying again will not help; see the detail."
+    ),
+    "internal": ProblemType(
+        500, "Something went wrong here", "Tell the operator the request id in instance."
+    ),
+}
