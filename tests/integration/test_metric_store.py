@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from farwatch.adapters.influx import InfluxMetricStore
 from farwatch.adapters.postgres.database import Database
 from farwatch.adapters.postgres.samples import PostgresMetricStore
 from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.ports.metric_store import MetricStore
+from tests.influx import INSTALL, available, create_databases, drop_databases, influx_server
 
 HOST = "host_a"
 DAY = 86_400_000
@@ -24,8 +26,27 @@ CPU, ROOT, DATA = (
 RAW_STEP = Resolution(RAW, 0)
 
 
-@pytest.fixture(params=["postgres"])
+@pytest.fixture(scope="session")
+def influx() -> Iterator[str]:
+    """URL of a running InfluxDB."""
+    if not available():
+        pytest.skip(f"no InfluxDB server here: {INSTALL}")
+    with influx_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["postgres", pytest.param("influx", marks=pytest.mark.influx)])
 def store(request: pytest.FixtureRequest) -> Iterator[MetricStore]:
+    """An empty store that knows two hosts."""
+    if request.param == "influx":
+        url = request.getfixturevalue("influx")
+        databases = ("test", "test_60", "test_3600")
+        drop_databases(url, *databases)
+        create_databases(url, *databases)
+        influxdb = InfluxMetricStore(url, "", "farwatch", "test")
+        yield influxdb
+        influxdb.close()
+        return
     database = Database(request.getfixturevalue("postgres_url"))
     with database.transaction() as connection:
         connection.execute("INSERT INTO hosts (id, name) VALUES ('host_a', 'a'), ('host_b', 'b')")

@@ -80,6 +80,13 @@ class Container:
     @cached_property
     def metric_store(self) -> MetricStore:
         """Where samples are kept, as ``METRIC_STORE`` says."""
+        if self.settings.metric_store == "influx":
+            from farwatch.adapters.influx import InfluxMetricStore
+
+            settings = self.settings
+            return InfluxMetricStore(
+                settings.influx_url, self.secrets.influx_token, settings.influx_org, settings.influx_bucket
+            )
         from farwatch.adapters.postgres.samples import PostgresMetricStore
 
         return PostgresMetricStore(self.database)
