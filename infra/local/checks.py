@@ -1,0 +1,98 @@
+"""`./farwatch test`: everything that has to hold before a change is taken, then pytest.
+
+`sam validate` needs packages that do not go with ours, so it has an environment of its own in `.farwatch/sam`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from infra.local.home import CHECKOUT, write_private
+
+_PYTHON_TREES = ("collector_agent", "dashboard", "functions", "infra", "layers/core/farwatch", "tests")
+_TYPED_TREES = tuple(tree for tree in _PYTHON_TREES if tree != "tests")
+
+
+def run(arguments: list[str]) -> int:
+    """Run all checks and pytest with `arguments`; return 0 when all pass, else the first failure's exit code.
+
+    A failing check does not keep the others from running. With arguments that choose tests, only pytest runs.
+    """
+    failed: dict[str, int] = {}
+    if not arguments:
+        for name, command in _commands().items():
+            code = _check(name, command)
+            if code:
+                failed[name] = code
+    code = subprocess.run([*_pytest(), *(arguments or ["-n", "2"])], cwd=CHECKOUT, check=False).returncode
+    if failed:
+        print(f"Failed before the tests: {', '.join(failed)}", file=sys.stderr)
+    return code or next(iter(failed.values()), 0)
+
+
+def _commands() -> dict[str, list[str | Path]]:
+    bin_folder = Path(sys.executable).parent
+    return {
+        "lint": [bin_folder / "ruff", "check", "."],
+        "format": [bin_folder / "ruff", "format", "--check", "."],
+        "types": [bin_folder / "mypy", *_TYPED_TREES],
+        "layers": [bin_folder / "lint-imports"],
+        "template": [bin_folder / "cfn-lint", "template.yaml"],
+        "sam": [_sam(), "validate", "--lint", "--region", "us-east-1"],
+    }
+
+
+def _pytest() -> list[str | Path]:
+    return [sys.executable, "-m", "pytest"]
+
+
+def _check(name: str, command: list[str | Path]) -> int:
+    began = time.monotonic()
+    environment = {
+        **os.environ,
+        "SAM_CLI_TELEMETRY": "0",
+        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'layers/core'}",
+    }
+    done = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(f"{'✗' if done.returncode else '✓'} {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    if done.returncode:
+        print(done.stdout, flush=True)
+    return done.returncode
+
+
+def _sam() -> Path:
+    """The `sam` command, in an environment made from locks/sam.txt unless it is there already."""
+    folder = CHECKOUT / ".farwatch" / "sam"
+    lock = CHECKOUT / "locks" / "sam.txt"
+    marker = folder / "installed.txt"
+    if not (marker.is_file() and marker.read_bytes() == lock.read_bytes()):
+        print("Installing locks/sam.txt into .farwatch/sam", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+        sync = [
+            uv,
+            "pip",
+            "sync",
+            "--quiet",
+            "--require-hashes",
+            "--python",
+            str(folder / "bin" / "python"),
+            str(lock),
+        ]
+        subprocess.run(sync, check=True)
+        write_private(marker, lock.read_text())
+    return folder / "bin" / "sam"

@@ -1,0 +1,53 @@
+"""Passwords and keys of one installation: made once, kept in files that only their owner can read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from infra.local.home import write_private
+
+if TYPE_CHECKING:
+    from infra.local.home import Home, Ports
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What only the supervisor needs. `installation` names this data folder where it has files elsewhere."""
+
+    installation: str
+    superuser_password: str
+    database_password: str
+    valkey_password: str
+
+    @classmethod
+    def load_or_make(cls, home: Home) -> Keys:
+        """The keys of this data folder, made at the first call."""
+        path = home.path("keys.json")
+        if path.is_file():
+            return cls(**json.loads(path.read_text()))
+        keys = cls(secrets.token_hex(6), *(secrets.token_urlsafe(32) for _ in range(3)))
+        write_private(path, json.dumps(asdict(keys), indent=1))
+        return keys
+
+
+def secrets_document(home: Home, keys: Keys, ports: Ports) -> dict[str, Any]:
+    """Write and return the document that functions read from Secrets Manager (`farwatch.settings.Secrets`).
+
+    Addresses follow the ports; signing keys and the pepper are made once; whatever else is in the file, such as
+    `smtp` or `influx_token` put there by hand, stays.
+    """
+    document: dict[str, Any] = json.loads(home.secrets.read_text()) if home.secrets.is_file() else {}
+    if "jwt_keys" not in document:
+        document["jwt_keys"] = {"k1": base64.b64encode(secrets.token_bytes(32)).decode()}
+        document["jwt_active_kid"] = "k1"
+        document["pepper"] = secrets.token_urlsafe(48)
+    document["database_url"] = (
+        f"postgresql://farwatch:{keys.database_password}@127.0.0.1:{ports.postgres}/farwatch"
+    )
+    document["redis_url"] = f"redis://:{keys.valkey_password}@127.0.0.1:{ports.valkey}/0"
+    write_private(home.secrets, json.dumps(document, indent=1))
+    return document
