@@ -13,10 +13,12 @@ DEFAULT = "default"
 _CLASSES = {
     DEFAULT: "farwatch.forecasting.default:Default",
     "seasonal_naive": "farwatch.forecasting.seasonal_naive:SeasonalNaive",
+    "prophet": "farwatch.forecasting.prophet:Prophet",
+    "arima": "farwatch.forecasting.arima:Arima",
     "moving_average": "farwatch.forecasting.moving_average:MovingAverage",
 }
 # These may outlast a request: a caller should run them in the background.
-SLOW: frozenset[str] = frozenset()
+SLOW: frozenset[str] = frozenset({"prophet", "arima"})
 
 
 def names() -> tuple[str, ...]:
