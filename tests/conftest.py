@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+from tests.gateway import Gateway, running_gateway
 from tests.services import PostgresServer, postgres_server, valkey_server
 
 
@@ -38,3 +40,12 @@ def redis_url(valkey: str) -> str:
     with redis.Redis.from_url(valkey) as client:
         client.flushall()
     return valkey
+
+
+@pytest.fixture
+def gateway(
+    postgres_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Gateway]:
+    """The HTTP API in this process, over an empty database and an empty cache."""
+    with running_gateway(postgres_url, redis_url, tmp_path, monkeypatch) as client:
+        yield client

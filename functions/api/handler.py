@@ -14,7 +14,9 @@ from functions.api.routes import ROUTERS
 def api() -> Api:
     """Return the assembled API, built at the first request of this container."""
     made = container()
-    return create_api(made.settings, ROUTERS)
+    return create_api(
+        made.settings, ROUTERS, limits=made.rate_limits, replies=made.replies, access_log=made.audit
+    )
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -14,6 +14,21 @@ from farwatch.observability import start_error_tracking
 from farwatch.settings import Secrets, Settings, load_secrets
 
 if TYPE_CHECKING:
+    from farwatch.adapters.access_tokens import JwtAccessTokens
+    from farwatch.adapters.mail import SmtpMail
+    from farwatch.adapters.passwords import Argon2Passwords
+    from farwatch.adapters.postgres.audit import PostgresAuditLog
+    from farwatch.adapters.postgres.credentials import PostgresCredentials
+    from farwatch.adapters.postgres.people import PostgresPeople
+    from farwatch.adapters.redis.credentials import CachedCredentials
+    from farwatch.adapters.redis.replies import RedisReplies
+    from farwatch.adapters.redis.sessions import RedisSessions, RedisTickets
+    from farwatch.services.access import Access
+    from farwatch.services.api_tokens import ApiTokens
+    from farwatch.services.auth import Auth
+    from farwatch.services.enrol import Enrol
+    from farwatch.services.people import ManagePeople
+    from farwatch.services.rate_limits import SpendRateLimits
     from farwatch.adapters.postgres.hosts import PostgresHosts
     from farwatch.adapters.postgres.rules import PostgresRules
     from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
@@ -62,6 +77,158 @@ class Container:
         from farwatch.http.cursors import Cursors
 
         return Cursors(derive_key(self.secrets.pepper, "cursors"))
+
+    @cached_property
+    def hash_key(self) -> bytes:
+        """Key of the stored hashes of machine credentials and one-time tokens."""
+        return derive_key(self.secrets.pepper, "credentials")
+
+    @cached_property
+    def audit(self) -> PostgresAuditLog:
+        """The audit log."""
+        from farwatch.adapters.postgres.audit import PostgresAuditLog
+
+        return PostgresAuditLog(self.database)
+
+    @cached_property
+    def rate_limits(self) -> SpendRateLimits:
+        """The rate limits."""
+        from farwatch.adapters.redis.rate_limits import RedisBuckets
+        from farwatch.services.rate_limits import SpendRateLimits
+
+        return SpendRateLimits(RedisBuckets(self.redis))
+
+    @cached_property
+    def replies(self) -> RedisReplies:
+        """Answers kept for idempotency keys."""
+        from farwatch.adapters.redis.replies import RedisReplies
+
+        return RedisReplies(self.redis, derive_key(self.secrets.pepper, "replies"))
+
+    @cached_property
+    def sessions(self) -> RedisSessions:
+        """Sign-in sessions."""
+        from farwatch.adapters.redis.sessions import RedisSessions
+
+        return RedisSessions(self.redis)
+
+    @cached_property
+    def tickets(self) -> RedisTickets:
+        """One-time WebSocket tickets."""
+        from farwatch.adapters.redis.sessions import RedisTickets
+
+        return RedisTickets(self.redis)
+
+    @cached_property
+    def access_tokens(self) -> JwtAccessTokens:
+        """Access tokens of people."""
+        from farwatch.adapters.access_tokens import JwtAccessTokens
+
+        return JwtAccessTokens(self.secrets.jwt_keys, self.secrets.jwt_active_kid)
+
+    @cached_property
+    def credentials(self) -> PostgresCredentials:
+        """Enrolment tokens, agents' credentials and API tokens."""
+        from farwatch.adapters.postgres.credentials import PostgresCredentials
+
+        return PostgresCredentials(self.database)
+
+    @cached_property
+    def credential_lookup(self) -> CachedCredentials:
+        """Machine credentials as the authoriser looks them up."""
+        from farwatch.adapters.redis.credentials import CachedCredentials
+
+        return CachedCredentials(self.redis, self.credentials)
+
+    @cached_property
+    def people(self) -> PostgresPeople:
+        """Users, invitations and password resets."""
+        from farwatch.adapters.postgres.people import PostgresPeople
+
+        return PostgresPeople(self.database)
+
+    @cached_property
+    def mail(self) -> SmtpMail:
+        """The installation's mail server, or none."""
+        from farwatch.adapters.mail import SmtpMail
+
+        return SmtpMail(self.secrets.smtp)
+
+    @cached_property
+    def passwords(self) -> Argon2Passwords:
+        """Password hashes."""
+        from farwatch.adapters.passwords import Argon2Passwords
+
+        return Argon2Passwords()
+
+    @cached_property
+    def access(self) -> Access:
+        """The use case behind the authoriser."""
+        from farwatch.services.access import Access
+
+        return Access(self.access_tokens, self.sessions, self.credential_lookup, self.hash_key)
+
+    @cached_property
+    def auth(self) -> Auth:
+        """The use cases behind ``/api/v1/auth``."""
+        from farwatch.adapters.oidc import OidcProvider
+        from farwatch.adapters.redis.sessions import RedisLoginGuard
+        from farwatch.services.auth import Auth, SsoRoles
+
+        settings = self.settings
+        provider = OidcProvider(
+            settings.oidc_issuer, settings.oidc_client_id, settings.oidc_jwks_url, settings.oidc_groups_claim
+        )
+        return Auth(
+            self.database,
+            self.people,
+            self.sessions,
+            RedisLoginGuard(self.redis),
+            self.passwords,
+            self.access_tokens,
+            provider,
+            self.audit,
+            self.mail,
+            hash_key=self.hash_key,
+            dashboard_url=settings.dashboard_url,
+            sso_roles=SsoRoles.parse(settings.oidc_roles, settings.oidc_default_role),
+        )
+
+    @cached_property
+    def manage_people(self) -> ManagePeople:
+        """The use cases behind ``/api/v1/users``."""
+        from farwatch.services.people import ManagePeople
+
+        return ManagePeople(
+            self.database,
+            self.people,
+            self.sessions,
+            self.credentials,
+            self.credential_lookup,
+            self.audit,
+            self.mail,
+            self.auth,
+            hash_key=self.hash_key,
+            dashboard_url=self.settings.dashboard_url,
+        )
+
+    @cached_property
+    def enrol(self) -> Enrol:
+        """The use cases behind ``/api/v1/agents``."""
+        from farwatch.services.enrol import Enrol
+
+        return Enrol(
+            self.database, self.credentials, self.credential_lookup, self.audit, hash_key=self.hash_key
+        )
+
+    @cached_property
+    def api_tokens(self) -> ApiTokens:
+        """The use cases behind ``/api/v1/tokens``."""
+        from farwatch.services.api_tokens import ApiTokens
+
+        return ApiTokens(
+            self.database, self.credentials, self.credential_lookup, self.audit, hash_key=self.hash_key
+        )
 
     @cached_property
     def sqs(self) -> Any:

@@ -47,6 +47,20 @@ class Settings(BaseSettings):
     dashboard_url: str = Field("http://127.0.0.1:8501", description="Where deep links in notifications lead.")
     api_url: str = Field("", description="Public base URL of the HTTP API, for links that act (acknowledge).")
     cors_origins: str = Field("", description="Comma-separated origins that browsers may call the API from.")
+    oidc_issuer: str = Field(
+        "", description="Issuer of the identity provider; empty switches single sign-on off."
+    )
+    oidc_client_id: str = Field("", description="Client id that identity tokens must be made out to.")
+    oidc_jwks_url: str = Field("", description="Where the identity provider publishes its keys (JWKS).")
+    oidc_groups_claim: str = Field(
+        "groups", description="Claim of the identity token that roles are mapped from."
+    )
+    oidc_roles: str = Field(
+        "", description="Groups and their roles, for example sre=operator,it-admins=admin."
+    )
+    oidc_default_role: str = Field(
+        "", description="Role of people no group of whom is mapped, for example viewer; empty refuses them."
+    )
     default_interval_s: float = Field(
         5.0, ge=1, le=3600, description="Sampling interval of agents, in seconds."
     )

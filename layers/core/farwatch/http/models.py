@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+)
 
 Item = TypeVar("Item")
 
@@ -59,8 +67,37 @@ def _rfc3339(moment: datetime) -> str:
 Timestamp = Annotated[datetime, AfterValidator(_to_utc), PlainSerializer(_rfc3339, return_type=str)]
 """A moment: RFC 3339 in UTC with milliseconds on the wire."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-"""A human-given name: hostile text of 1–200 characters."""
-
 Limit = Annotated[int, Field(ge=1, le=200)]
 """Page size."""
+
+
+def moment(ms: int) -> datetime:
+    """Return the moment ``ms`` milliseconds after the epoch, for a ``Timestamp`` field."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=ms)
+
+
+def moment_or_none(ms: int | None) -> datetime | None:
+    """Return the moment, or None for None."""
+    return None if ms is None else moment(ms)
+
+
+def plain_text(value: str) -> str:
+    """Return ``value`` when it is one line of printable text, for names that people will read in lists and mails."""
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+Email = Annotated[str, StringConstraints(min_length=3, max_length=254)]
+"""An e-mail address; ``farwatch.domain.people.normal_email`` says whether it can be one."""
+
+Password = Annotated[SecretStr, Field(min_length=1, max_length=256)]
+"""A password: never shown in an error, a log or a representation."""
+
+OneTimeToken = Annotated[SecretStr, Field(min_length=1, max_length=200)]
+"""A token that works once."""
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(plain_text)
+]
+"""A name given by people: one line of 1–200 characters, hostile all the same."""

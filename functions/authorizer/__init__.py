@@ -1,0 +1,1 @@
+"""The authoriser: who is asking, for every route of the HTTP API."""

@@ -1,0 +1,344 @@
+"""Auth: signing in, staying signed in, signing out, and passwords.
+
+Times are epoch milliseconds and always an argument. Every outcome that matters, good or bad, is in the audit log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from farwatch.domain.credentials import hash_token, new_one_time_token
+from farwatch.domain.people import User, check_password, normal_email
+from farwatch.domain.rbac import Caller, PrincipalKind, Role, user_principal
+from farwatch.errors import Conflict, Misconfigured, NotFound, RateLimited, Unauthenticated
+from farwatch.ids import new_id
+from farwatch.ports.audit import AuditLog
+from farwatch.ports.mail import Mail
+from farwatch.ports.people import People
+from farwatch.ports.proofs import AccessTokens, Identity, IdentityProvider, Passwords
+from farwatch.ports.sessions import LoginGuard, ReusedToken, Session, Sessions
+from farwatch.ports.transactions import Transactions
+
+SESSION_MS = 14 * 86_400_000
+RESET_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class SsoRoles:
+    """Which groups of the identity provider mean which role; the mightiest match counts, else ``default``."""
+
+    by_group: tuple[tuple[str, Role], ...] = ()
+    default: Role | None = None
+
+    def role_for(self, groups: tuple[str, ...]) -> Role | None:
+        """Return the role for somebody in ``groups``, or None when nothing is mapped for them."""
+        held = {role for group, role in self.by_group if group in groups}
+        return next((role for role in Role if role in held), self.default)
+
+    @classmethod
+    def parse(cls, by_group: str, default: str) -> SsoRoles:
+        """Return the mapping written as ``sre=operator,it-admins=admin``; raises Misconfigured when it is not one."""
+        try:
+            pairs = [pair.rsplit("=", 1) for pair in by_group.split(",") if pair.strip()]
+            return cls(
+                tuple((group.strip(), Role(role.strip())) for group, role in pairs),
+                Role(default) if default else None,
+            )
+        except ValueError as error:
+            raise Misconfigured(
+                "OIDC_ROLES or OIDC_DEFAULT_ROLE does not fit, for example OIDC_ROLES=sre=operator,it-admins=admin"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new pair of tokens and whose they are."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    user: User
+
+
+class Auth:
+    """The use cases behind ``/api/v1/auth``."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        people: People,
+        sessions: Sessions,
+        guard: LoginGuard,
+        passwords: Passwords,
+        tokens: AccessTokens,
+        provider: IdentityProvider,
+        audit: AuditLog,
+        mail: Mail,
+        *,
+        hash_key: bytes,
+        dashboard_url: str,
+        sso_roles: SsoRoles,
+    ) -> None:
+        self._transactions = transactions
+        self._people = people
+        self._sessions = sessions
+        self._guard = guard
+        self._passwords = passwords
+        self._tokens = tokens
+        self._provider = provider
+        self._audit = audit
+        self._mail = mail
+        self._hash_key = hash_key
+        self._dashboard_url = dashboard_url.rstrip("/")
+        self._sso_roles = sso_roles
+
+    # Signing in
+
+    def login(self, caller: Caller, email: str, password: str, now: int) -> SignedIn:
+        """Return tokens for the right password.
+
+        Raises Unauthenticated (``login_failed``, the same for every reason) and RateLimited while the account or the
+        address has to wait; a refused attempt costs no password hash.
+        """
+        email = normal_email(email)
+        wait = self._guard.wait_s(email, caller.address, now)
+        if wait > 0:
+            raise RateLimited("too many failed sign-ins: wait before the next try", retry_after_s=wait)
+        # Counted before it is checked, so that many attempts at once do not all slip through.
+        self._guard.failed(email, caller.address, now)
+        found = self._people.by_email(email)
+        user, stored = found if found is not None else (None, None)
+        fits = self._passwords.fits(password, stored)
+        if user is None or not fits or user.disabled_at is not None:
+            self._audit.record(
+                caller, action="auth.login", target=user.id if user else "unknown", outcome="denied"
+            )
+            raise Unauthenticated("e-mail address or password are wrong", code="login_failed")
+        self._guard.succeeded(email, caller.address)
+        if stored is not None and self._passwords.outdated(stored):
+            self._people.set_password(user.id, self._passwords.hash(password), now)
+        return self._sign_in(caller, user, now, action="auth.login")
+
+    def login_with_identity(self, caller: Caller, id_token: str, now: int) -> SignedIn:
+        """Return tokens for a person whom the identity provider vouches for.
+
+        A person is found by the provider's subject, else by verified e-mail address (and linked); somebody new is
+        admitted when a role is mapped for them. A mapped role replaces the stored one at every sign-in.
+        """
+        identity = self._provider.verify(id_token, now)
+        key = f"{identity.issuer}#{identity.subject}"
+        role = self._sso_roles.role_for(identity.groups)
+        with self._transactions.transaction():
+            user = self._admit(identity, key, role, now)
+        if user is None or user.disabled_at is not None:
+            self._audit.record(
+                caller, action="auth.sso", target=user.id if user else "unknown", outcome="denied"
+            )
+            raise Unauthenticated("this person has no role here", code="sso_refused")
+        return self._sign_in(caller, user, now, action="auth.sso")
+
+    def _admit(self, identity: Identity, key: str, role: Role | None, now: int) -> User | None:
+        user = self._people.by_identity(key)
+        if user is None:
+            found = self._people.by_email(identity.email)
+            user = found[0] if found is not None and found[0].identity is None else None
+            if found is not None and user is None:
+                return None  # the address belongs to another identity
+        if user is None:
+            if role is None:
+                return None
+            user = User(
+                new_id("user"), identity.email, identity.name, role, now, has_password=False, identity=key
+            )
+            self._people.add(user, None)
+            return user
+        wanted = replace(user, identity=key, role=role or user.role)
+        if wanted != user:
+            if user.role is Role.ADMIN and wanted.role is not Role.ADMIN and self._people.lock_admins() <= 1:
+                wanted = replace(wanted, role=Role.ADMIN)  # the last administrator stays one
+            self._people.save(wanted, user.version)
+            if wanted.role is not user.role:
+                self._sessions.end_all(user.id)
+        return wanted
+
+    def _sign_in(self, caller: Caller, user: User, now: int, *, action: str) -> SignedIn:
+        # A session is never taken over from the caller: it begins with the proof, so there is nothing to fixate.
+        session = Session(
+            id=new_one_time_token(),
+            user_id=user.id,
+            role=user.role,
+            created_at=now,
+            expires_at=now + SESSION_MS,
+            address=caller.address,
+            user_agent=caller.user_agent,
+        )
+        refresh = f"{session.id}.{new_one_time_token()}"
+        self._sessions.start(session, hash_token(refresh, self._hash_key))
+        # Somebody may have disabled the person, or changed the role, while the password was being checked.
+        current = self._people.get(user.id)
+        if current is None or current.disabled_at is not None or current.role is not user.role:
+            self._sessions.end(session.id)
+            raise Unauthenticated("sign in again", code="login_failed")
+        self._people.note_login(user.id, now)
+        acting = replace(caller, principal=user_principal(user.id, user.role, session.id))
+        self._audit.record(acting, action=action, target=user.id)
+        return self._pair(session, refresh, user, now)
+
+    def _pair(self, session: Session, refresh: str, user: User, now: int) -> SignedIn:
+        access = self._tokens.issue(user.id, session.id, now)
+        return SignedIn(access, self._tokens.lifetime_s, refresh, user)
+
+    # Staying signed in, and not
+
+    def refresh(self, caller: Caller, refresh_token: str, now: int) -> SignedIn:
+        """Return a new pair for a refresh token, which is spent by it.
+
+        Raises Unauthenticated: ``refresh_refused`` for one that is unknown, ended or expired, ``refresh_reused`` when
+        it was spent before; the session is then ended, for somebody else holds its token.
+        """
+        session_id, _, _ = refresh_token.partition(".")
+        replacement = f"{session_id}.{new_one_time_token()}"
+        try:
+            session = self._sessions.rotate(
+                session_id,
+                hash_token(refresh_token, self._hash_key),
+                hash_token(replacement, self._hash_key),
+                now,
+            )
+        except ReusedToken as reused:
+            self._audit.record(caller, action="auth.refresh_reused", target=reused.user_id, outcome="denied")
+            raise Unauthenticated("this refresh token was used before", code="refresh_reused") from None
+        if session is None:
+            raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
+        user = self._people.get(session.user_id)
+        if user is None or user.disabled_at is not None:
+            self._sessions.end(session.id)
+            raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
+        return self._pair(session, replacement, user, now)
+
+    def logout(self, caller: Caller) -> None:
+        """End the session of the caller."""
+        user_id = caller.principal.require_user()
+        self._sessions.end(caller.principal.session_id or "")
+        self._audit.record(caller, action="auth.logout", target=user_id)
+
+    def logout_everywhere(self, caller: Caller) -> int:
+        """End every session of the caller, this one included; return how many there were."""
+        user_id = caller.principal.require_user()
+        ended = self._sessions.end_all(user_id)
+        self._audit.record(
+            caller, action="auth.logout_everywhere", target=user_id, detail={"sessions": ended}
+        )
+        return ended
+
+    def me(self, caller: Caller) -> User:
+        """Return the caller as a person."""
+        user = self._people.get(caller.principal.require_user())
+        if user is None:
+            raise NotFound("this user is gone")
+        return user
+
+    # Passwords
+
+    def change_password(self, caller: Caller, current: str, new: str, now: int) -> None:
+        """Replace the caller's password and end every other session.
+
+        Raises Unauthenticated (``login_failed``) when ``current`` is wrong, with the same slow-down as signing in.
+        """
+        user = self.me(caller)
+        wait = self._guard.wait_s(user.email, caller.address, now)
+        if wait > 0:
+            raise RateLimited("too many failed attempts: wait before the next try", retry_after_s=wait)
+        found = self._people.by_email(user.email)
+        if found is None or not self._passwords.fits(current, found[1]):
+            self._guard.failed(user.email, caller.address, now)
+            self._audit.record(caller, action="auth.password_change", target=user.id, outcome="denied")
+            raise Unauthenticated("the present password is wrong", code="login_failed")
+        check_password(new, user.email, user.name)
+        hashed = self._passwords.hash(new)
+        with self._transactions.transaction():
+            self._people.set_password(user.id, hashed, now)
+            self._audit.record(caller, action="auth.password_change", target=user.id)
+        self._sessions.end_all(user.id, but=caller.principal.session_id)
+
+    def request_reset(self, caller: Caller, email: str, now: int) -> None:
+        """Mail a reset link to the address when somebody has it; the caller never learns whether."""
+        found = self._people.by_email(normal_email(email))
+        if found is None or found[0].disabled_at is not None:
+            self._audit.record(caller, action="auth.reset_request", target="unknown", outcome="ignored")
+            return
+        user = found[0]
+        link = self.reset_link(caller, user, now)
+        self._mail.send(
+            user.email,
+            "Choose a new Farwatch password",
+            f"Hello {user.name},\n\nsomebody asked for a new password for your account. If it was you, open this link "
+            f"within an hour:\n\n{link}\n\nIf not, ignore this message: nothing has changed.\n",
+        )
+
+    def reset_link(self, caller: Caller, user: User, now: int) -> str:
+        """Return a link with which the person can choose a new password, once and within an hour."""
+        token = new_one_time_token()
+        with self._transactions.transaction():
+            self._people.add_reset(user.id, hash_token(token, self._hash_key), now + RESET_MS)
+            self._audit.record(caller, action="auth.reset_request", target=user.id)
+        return f"{self._dashboard_url}/?reset={token}"
+
+    def reset_password(self, caller: Caller, token: str, new: str, now: int) -> None:
+        """Set a new password with a reset token, and end every session of the person.
+
+        Raises Unauthenticated (``token_spent``); an unfit password does not spend the token.
+        """
+        with self._transactions.transaction():
+            user_id = self._people.take_reset(hash_token(token, self._hash_key), now)
+            user = self._people.get(user_id) if user_id is not None else None
+            if user is None or user.disabled_at is not None:
+                raise Unauthenticated("this link was used, has expired or never existed", code="token_spent")
+            check_password(new, user.email, user.name)
+            self._people.set_password(user.id, self._passwords.hash(new), now)
+            self._audit.record(caller, action="auth.password_reset", target=user.id)
+        self._sessions.end_all(user.id)
+
+    def accept_invitation(
+        self, caller: Caller, token: str, password: str, name: str | None, now: int
+    ) -> SignedIn:
+        """Make the invited person a user with the invited role, and sign them in.
+
+        Raises Unauthenticated (``token_spent``); an unfit password does not spend the invitation.
+        """
+        with self._transactions.transaction():
+            invitation = self._people.take_invitation(hash_token(token, self._hash_key), now)
+            if invitation is None:
+                raise Unauthenticated(
+                    "this invitation was used, has expired or never existed", code="token_spent"
+                )
+            user = User(new_id("user"), invitation.email, name or invitation.name, invitation.role, now)
+            check_password(password, user.email, user.name)
+            self._people.add(user, self._passwords.hash(password))
+            self._audit.record(
+                caller,
+                action="auth.invitation_accept",
+                target=user.id,
+                after={"email": user.email, "role": str(user.role), "invitation": invitation.id},
+            )
+        return self._sign_in(caller, user, now, action="auth.login")
+
+    def create_first_admin(self, caller: Caller, email: str, name: str, password: str, now: int) -> User:
+        """Make the first user, an administrator; raises Conflict (``already_exists``) when there is any user.
+
+        Only the machine itself may do this: no HTTP route leads here.
+        """
+        if caller.principal.kind is not PrincipalKind.SYSTEM:
+            raise Conflict("the first administrator is made on the machine itself")
+        email = normal_email(email)
+        check_password(password, email, name)
+        hashed = self._passwords.hash(password)
+        with self._transactions.transaction():
+            if self._people.count() > 0:
+                raise Conflict("there are users already", code="already_exists")
+            user = User(new_id("user"), email, name, Role.ADMIN, now)
+            self._people.add(user, hashed)
+            self._audit.record(
+                caller, action="user.create", target=user.id, after={"email": email, "role": "admin"}
+            )
+        return user
