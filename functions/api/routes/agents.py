@@ -54,7 +54,7 @@ class EnrolIn(BaseModel):
     cpus: Annotated[int, Field(ge=0, le=100_000)] = 0
     memory_bytes: Annotated[int, Field(ge=0, le=2**60)] = 0
     agent_version: Fact = ""
-    labels: Labels = {}
+    labels: Labels = Field(default_factory=dict)
 
 
 class Enrolment(Answer):
@@ -78,7 +78,7 @@ class EnrolmentTokenIn(Body):
     name: Fact = ""
     expires_in_s: Annotated[int, Field(ge=60, le=90 * 86_400)] = 3600
     max_uses: Annotated[int, Field(ge=1, le=100_000)] | None = 1
-    labels: Labels = {}
+    labels: Labels = Field(default_factory=dict)
 
 
 class EnrolmentTokenOut(Answer):

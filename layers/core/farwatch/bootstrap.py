@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from farwatch.adapters.passwords import Argon2Passwords
     from farwatch.adapters.postgres.audit import PostgresAuditLog
     from farwatch.adapters.postgres.credentials import PostgresCredentials
+    from farwatch.adapters.postgres.hosts import PostgresHosts
     from farwatch.adapters.postgres.people import PostgresPeople
+    from farwatch.adapters.postgres.rules import PostgresRules
+    from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
+    from farwatch.adapters.redis.client import Redis
     from farwatch.adapters.redis.credentials import CachedCredentials
     from farwatch.adapters.redis.replies import RedisReplies
     from farwatch.adapters.redis.sessions import RedisSessions, RedisTickets
+    from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
+    from farwatch.http.cursors import Cursors
+    from farwatch.ports.metric_store import MetricStore
     from farwatch.services.access import Access
     from farwatch.services.api_tokens import ApiTokens
     from farwatch.services.auth import Auth
     from farwatch.services.enrol import Enrol
-    from farwatch.services.people import ManagePeople
-    from farwatch.services.rate_limits import SpendRateLimits
-    from farwatch.adapters.postgres.hosts import PostgresHosts
-    from farwatch.adapters.postgres.rules import PostgresRules
-    from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
-    from farwatch.adapters.redis.client import Redis
-    from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
-    from farwatch.http.cursors import Cursors
-    from farwatch.ports.metric_store import MetricStore
     from farwatch.services.ingest import Ingest
+    from farwatch.services.people import ManagePeople
     from farwatch.services.process import Process
+    from farwatch.services.rate_limits import SpendRateLimits
 
 
 class Container:
