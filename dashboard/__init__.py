@@ -1,1 +1,1 @@
-"""Farwatch: dashboard."""
+"""The Streamlit dashboard: a client of the HTTP and WebSocket interfaces, and nothing more."""

@@ -1,0 +1,383 @@
+"""A typed client of ``/api/v1``, one method per thing the dashboard asks or does.
+
+Answers are the API's JSON as dictionaries with the types of :mod:`dashboard.wire`. Times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+
+from dashboard.wire import (
+    AnomalyPage,
+    ChannelPage,
+    Config,
+    FieldProblem,
+    Host,
+    HostPage,
+    Incident,
+    IncidentPage,
+    LatestSample,
+    MetricInfo,
+    NotificationPage,
+    Preferences,
+    RangeAnswer,
+    SeriesInfo,
+    Ticket,
+    Tokens,
+)
+
+TIMEOUT = httpx.Timeout(15.0, connect=3.0)
+RETRIED_STATUS = frozenset({429, 502, 503, 504})
+GET_ATTEMPTS = 3
+LONGEST_WAIT_S = 2.0
+
+
+class ApiError(Exception):
+    """The API could not be asked or would not answer; ``message`` is a sentence fit to be shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Unreachable(ApiError):
+    """No answer at all: the network, a proxy or the back end is down."""
+
+
+class SignedOut(ApiError):
+    """The session is over (expired, revoked, signed out elsewhere): sign in again."""
+
+
+class Problem(ApiError):
+    """An RFC 9457 answer. ``code`` is stable, ``request_id`` finds the log lines, ``errors`` name fields."""
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        code: str = "",
+        request_id: str = "",
+        errors: Sequence[FieldProblem] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail or title)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.code = code
+        self.request_id = request_id
+        self.errors = tuple(errors)
+        self.retry_after_s = retry_after_s
+
+    def about(self, name: str) -> str | None:
+        """Return what is wrong with the field ``name``, or ``None`` if the problem does not mention it."""
+        for error in self.errors:
+            if error.get("loc", "").rsplit(".", 1)[-1] == name:
+                return error.get("msg")
+        return None
+
+
+def problem_of(response: httpx.Response) -> Problem:
+    """Return the :class:`Problem` an error response describes, whatever its body looks like."""
+    body: dict[str, Any] = {}
+    if "json" in response.headers.get("content-type", ""):
+        try:
+            parsed = response.json()
+        except ValueError:
+            parsed = None
+        if isinstance(parsed, dict):
+            body = parsed
+    retry_after = response.headers.get("retry-after", "")
+    errors = body.get("errors")
+    return Problem(
+        response.status_code,
+        str(body.get("title") or response.reason_phrase or f"HTTP {response.status_code}"),
+        str(body.get("detail") or ""),
+        code=str(body.get("code") or ""),
+        request_id=str(body.get("instance") or response.headers.get("x-request-id") or ""),
+        errors=cast(list[FieldProblem], [e for e in errors if isinstance(e, dict)])
+        if isinstance(errors, list)
+        else [],
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+@dataclass
+class Credentials:
+    """How a client proves who it is: ``bearer()`` returns a token, ``renew(stale)`` a newer one or raises SignedOut."""
+
+    bearer: Callable[[], str]
+    renew: Callable[[str], str]
+
+
+@dataclass
+class Client:
+    """The API as one person sees it. Safe to use from several threads.
+
+    Every method raises :class:`Problem`, :class:`Unreachable` or :class:`SignedOut`.
+    """
+
+    http: httpx.Client
+    credentials: Credentials | None = None
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    # -- the one way out -------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
+        json: Any = None,
+        if_match: str | None = None,
+    ) -> httpx.Response:
+        """Send one request below ``/api/v1`` and return its good answer.
+
+        Reads are tried up to three times on network errors and on 429/502/503/504; a POST carries an idempotency
+        key and is tried again only when the connection was never made. An expired token is renewed once.
+        """
+        headers: dict[str, str] = {}
+        if method == "POST":
+            headers["Idempotency-Key"] = str(uuid.uuid4())
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        renewed = False
+        attempt = 0
+        while True:
+            attempt += 1
+            credentials = self.credentials
+            token = credentials.bearer() if credentials else None
+            if token is not None:
+                headers["Authorization"] = f"Bearer {token}"
+            try:
+                response = self.http.request(
+                    method, f"/api/v1{path}", params=cast(Any, params), json=json, headers=headers
+                )
+            except httpx.HTTPError as error:
+                if attempt < GET_ATTEMPTS and (method == "GET" or isinstance(error, httpx.ConnectError)):
+                    self.sleep(0.2 * attempt)
+                    continue
+                raise Unreachable(f"The back end does not answer ({type(error).__name__}).") from error
+            refused = response.status_code == httpx.codes.UNAUTHORIZED
+            if refused and credentials is not None and token is not None and not renewed:
+                renewed = True
+                credentials.renew(token)
+                continue
+            if method == "GET" and response.status_code in RETRIED_STATUS and attempt < GET_ATTEMPTS:
+                wait = problem_of(response).retry_after_s
+                if wait is None or wait <= LONGEST_WAIT_S:
+                    self.sleep(wait if wait is not None else 0.2 * attempt)
+                    continue
+            if refused and token is not None:
+                raise SignedOut("Your session has ended. Sign in again.")
+            if response.is_error:
+                raise problem_of(response)
+            return response
+
+    def _get(self, path: str, **params: Any) -> Any:
+        pairs: list[tuple[str, Any]] = []
+        for name, value in params.items():
+            if value is None:
+                continue
+            key = name.rstrip("_")
+            if isinstance(value, (list, tuple)):
+                pairs.extend((key, item) for item in value)
+            else:
+                pairs.append((key, value))
+        return self.call("GET", path, params=pairs).json()
+
+    def _send(self, method: str, path: str, json: Any = None, if_match: str | None = None) -> Any:
+        response = self.call(method, path, json=json, if_match=if_match)
+        return response.json() if response.content else None
+
+    # -- people ----------------------------------------------------------------------------------------------
+
+    def log_in(self, email: str, password: str) -> Tokens:
+        """Exchange an e-mail address and a password for tokens."""
+        return cast(Tokens, self._send("POST", "/auth/login", {"email": email, "password": password}))
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Exchange a refresh token, which is used up by this, for new tokens."""
+        return cast(Tokens, self._send("POST", "/auth/refresh", {"refresh_token": refresh_token}))
+
+    def log_out(self, refresh_token: str) -> None:
+        """End this session at the back end."""
+        self._send("POST", "/auth/logout", {"refresh_token": refresh_token})
+
+    def preferences(self) -> Preferences:
+        """Return the caller's own preferences."""
+        return cast(Preferences, self._get("/preferences"))
+
+    def save_preferences(self, preferences: Mapping[str, Any]) -> Preferences:
+        """Replace the caller's preferences; a bad field comes back as a Problem naming it."""
+        return cast(Preferences, self._send("PUT", "/preferences", dict(preferences)))
+
+    def ws_ticket(self) -> Ticket:
+        """Return a one-time ticket for the WebSocket, good for a minute."""
+        return cast(Ticket, self._send("POST", "/ws-tickets"))
+
+    # -- hosts and configuration -----------------------------------------------------------------------------
+
+    def hosts(self, limit: int = 200) -> list[Host]:
+        """Return every host the caller may see, following the cursor to its end."""
+        items: list[Host] = []
+        cursor: str | None = None
+        while True:
+            page = cast(HostPage, self._get("/hosts", limit=limit, cursor=cursor))
+            items.extend(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return items
+
+    def host(self, host_id: str) -> Host:
+        """Return one host."""
+        return cast(Host, self._get(f"/hosts/{host_id}"))
+
+    def change_host(self, host_id: str, changes: Mapping[str, Any]) -> Host:
+        """Change ``interval_s`` (None: the fleet's), ``labels`` or ``may_be_off`` of a host."""
+        return cast(Host, self._send("PATCH", f"/hosts/{host_id}", dict(changes)))
+
+    def config(self) -> Config:
+        """Return the fleet's configuration."""
+        return cast(Config, self._get("/config"))
+
+    def change_config(self, changes: Mapping[str, Any]) -> Config:
+        """Change the fleet's configuration, such as ``default_interval_s``."""
+        return cast(Config, self._send("PATCH", "/config", dict(changes)))
+
+    def create_enrolment_token(self, name: str) -> dict[str, Any]:
+        """Create a token that lets agents enrol; the answer holds the token, once, and a line to paste."""
+        return cast(dict[str, Any], self._send("POST", "/agents/enrolment-tokens", {"name": name}))
+
+    # -- metrics ---------------------------------------------------------------------------------------------
+
+    def metrics(self) -> list[MetricInfo]:
+        """Return the catalogue of metrics."""
+        return cast(list[MetricInfo], self._get("/metrics")["items"])
+
+    def series(self, host_id: str) -> list[SeriesInfo]:
+        """Return the series a host has."""
+        return cast(list[SeriesInfo], self._get("/metrics/series", host_id=host_id)["items"])
+
+    def latest(self, host_id: str) -> list[LatestSample]:
+        """Return the newest sample of every series of a host."""
+        return cast(list[LatestSample], self._get("/metrics/latest", host_id=host_id)["items"])
+
+    def range(
+        self,
+        host_ids: Sequence[str],
+        metrics: Sequence[str],
+        start: int,
+        end: int,
+        *,
+        aggregate: str = "mean",
+        points: int = 600,
+    ) -> RangeAnswer:
+        """Return samples of some metrics of some hosts between two times, thinned to ``points`` per series."""
+        answer = self._get(
+            "/metrics/range",
+            host_id=list(host_ids),
+            metric=list(metrics),
+            from_=start,
+            to=end,
+            aggregate=aggregate,
+            points=points,
+        )
+        return cast(RangeAnswer, answer)
+
+    def anomalies(
+        self,
+        *,
+        host_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 200,
+    ) -> AnomalyPage:
+        """Return anomalies, newest first."""
+        return cast(AnomalyPage, self._get("/anomalies", host_id=host_id, from_=start, to=end, limit=limit))
+
+    # -- incidents -------------------------------------------------------------------------------------------
+
+    def incidents(
+        self,
+        *,
+        state: Sequence[str] = (),
+        severity: Sequence[str] = (),
+        host_id: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> IncidentPage:
+        """Return a page of incidents, newest first."""
+        answer = self._get(
+            "/incidents",
+            state=list(state) or None,
+            severity=list(severity) or None,
+            host_id=host_id,
+            cursor=cursor,
+            limit=limit,
+        )
+        return cast(IncidentPage, answer)
+
+    def incident(self, incident_id: str) -> Incident:
+        """Return one incident with its signals, timeline, evidence and deliveries."""
+        return cast(Incident, self._get(f"/incidents/{incident_id}"))
+
+    def acknowledge(self, incident_id: str) -> Incident:
+        """Say that somebody is on it, which stops repeats."""
+        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/acknowledge", {}))
+
+    def comment(self, incident_id: str, text: str) -> Incident:
+        """Add a comment to the timeline."""
+        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/comments", {"text": text}))
+
+    def resolve(self, incident_id: str, note: str = "") -> Incident:
+        """Close an incident by hand."""
+        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/resolve", {"note": note}))
+
+    # -- notifications ---------------------------------------------------------------------------------------
+
+    def notifications(self, *, unread: bool | None = None, limit: int = 50) -> NotificationPage:
+        """Return the caller's notifications, newest first, and how many are unread."""
+        flag = None if unread is None else str(unread).lower()
+        return cast(NotificationPage, self._get("/notifications", unread=flag, limit=limit))
+
+    def mark_read(self, notification_id: str | None = None) -> None:
+        """Mark one notification read, or all of them when ``notification_id`` is None."""
+        path = "/notifications/read" if notification_id is None else f"/notifications/{notification_id}/read"
+        self._send("POST", path, {})
+
+    def channels(self) -> ChannelPage:
+        """Return the channels notifications can take."""
+        return cast(ChannelPage, self._get("/channels"))
+
+    def events(self, after: Mapping[str, int], topics: Sequence[str]) -> list[dict[str, Any]]:
+        """Return pushes missed on ``topics`` since the sequence numbers in ``after``, oldest first."""
+        missed: list[dict[str, Any]] = []
+        for topic in topics:
+            page = self._get("/events", topic=topic, after=after.get(topic, 0))
+            missed.extend(page["items"])
+        return missed
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of every part of the back end."""
+        return cast(dict[str, Any], self._get("/health"))
+
+
+def open_http(api_url: str, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """Return the connection pool that all sessions of this process share."""
+    return httpx.Client(
+        base_url=api_url,
+        timeout=TIMEOUT,
+        transport=transport,
+        headers={"Accept": "application/json", "User-Agent": "farwatch-dashboard"},
+        limits=httpx.Limits(max_connections=40, max_keepalive_connections=20),
+    )

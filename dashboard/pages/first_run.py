@@ -1,0 +1,65 @@
+"""First run: from no host to the first batch in three steps."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import context
+from dashboard.client import ApiError
+
+
+def show() -> None:
+    """Show how to add the first host, and wait for its first batch."""
+    st.header("Add your first host", anchor=False)
+    st.markdown("Farwatch needs a small agent on each machine it is to watch. It takes about a minute.")
+    if not context.is_admin():
+        st.info("Only an administrator can add hosts. Ask one to sign in here.", icon=":material/lock:")
+        return
+    enrolment("first")
+
+
+def enrolment(key: str) -> None:
+    """Show the steps that add a host; ``key`` tells several places that show them apart."""
+    kept = f"farwatch.enrolment.{key}"
+    with st.container(border=True):
+        st.subheader("1 · Make an enrolment token", anchor=False)
+        st.markdown("The token lets one agent introduce itself. It works once and is shown once.")
+        if st.button("Make a token", type="primary", icon=":material/key:", key=f"make-{key}"):
+            with context.failures_shown("make a token", retry=False):
+                st.session_state[kept] = (context.api().create_enrolment_token("dashboard"), context.now())
+    made = st.session_state.get(kept)
+    if made is None:
+        return
+    answer, since = made
+    with st.container(border=True):
+        st.subheader("2 · Paste one line on the host", anchor=False)
+        st.code(install_line(answer), language="shell", wrap_lines=True)
+    with st.container(border=True):
+        st.subheader("3 · Wait for the first batch", anchor=False)
+        _waiting(since)
+
+
+def install_line(answer: dict[str, object]) -> str:
+    """Return the line to paste: the API's own, or one made from the token and this dashboard's API address."""
+    given = answer.get("install") or answer.get("command")
+    if isinstance(given, str) and given:
+        return given
+    return f"farwatch-agent enrol --url {context.settings().api_url} --token {answer['token']} && farwatch-agent run"
+
+
+@st.fragment(run_every="2s")
+def _waiting(since: int) -> None:
+    try:
+        hosts = context.api().hosts()
+    except ApiError as error:
+        context.show_failure("look for the host", error)
+        return
+    arrived = [host for host in hosts if (host.get("last_seen_at") or 0) > since]
+    if arrived:
+        st.toast(f"{len(arrived)} host has sent its first batch.", icon=":material/check_circle:")
+        st.rerun()
+    else:
+        st.status("Waiting for the first batch …", state="running")
+        st.caption(
+            "Nothing yet after a minute? Run `farwatch-agent doctor` on the host: it says what is in the way."
+        )

@@ -1,0 +1,186 @@
+"""One host: its state, its charts, its incidents and the facts about it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import components, context, ranges
+from dashboard.charts import HOST_PANELS, host_panels
+from dashboard.client import ApiError, Problem
+from dashboard.components.range_picker import range_picker, zoomed
+from dashboard.pages.fleet import go, open_incidents
+from dashboard.wire import Anomaly, Host, Incident
+from dashboard.words import ago, amount, clock_time, interval, plain
+
+INTERVALS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+STATUS = {
+    "live": ("✓ Live", "green"),
+    "late": ("◆ Late", "orange"),
+    "silent": ("▲ Silent", "red"),
+    "never_seen": ("? Never seen", "gray"),
+    "retired": ("– Retired", "gray"),
+}
+NOT_FOUND = 404
+POINTS = 720
+
+
+def page() -> None:
+    """Show the host whose id is in the address."""
+    host_id = st.query_params.get("id", "")
+    if not host_id:
+        _choose()
+        return
+    st.session_state["farwatch.host"] = host_id
+    host: Host | None = None
+    with context.failures_shown("load the host"):
+        try:
+            host = context.api().host(host_id)
+        except Problem as error:
+            if error.status != NOT_FOUND:
+                raise
+            st.warning("There is no such host. It may have been removed.", icon=":material/search_off:")
+            _choose()
+    if host is None:
+        return
+    for key in ("host-head", "host-charts"):
+        context.live_fragment(key)
+    _head(host_id)
+    _charts(host_id)
+    _facts(host)
+
+
+def _choose() -> None:
+    from dashboard.pages.registry import named
+
+    st.page_link(named("fleet"), label="Choose a host from the fleet", icon=":material/dns:")
+
+
+@st.fragment(key="host-head")
+def _head(host_id: str) -> None:
+    from dashboard.pages.registry import named
+
+    host: Host | None = None
+    incidents: list[Incident] = []
+    with context.failures_shown("load the host"):
+        host = context.api().host(host_id)
+        incidents = open_incidents(host_id)
+    if host is None:
+        return
+    st.page_link(named("fleet"), label="Fleet", icon=":material/arrow_back:")
+    word, color = STATUS.get(host.get("status", ""), ("? Unknown", "gray"))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.header(plain(host.get("name", host_id)), anchor=False, width="content")
+        st.badge(word, color=color)  # type: ignore[arg-type]  # the table above holds only Streamlit's names
+        for name, value in list((host.get("labels") or {}).items())[:6]:
+            st.badge(plain(f"{name}: {value}", 60), color="gray")
+    seen = host.get("last_seen_at")
+    if seen is None:
+        st.markdown("The agent is enrolled and has not sent anything yet.")
+    elif host.get("status") in {"silent", "late"}:
+        heard = clock_time(seen, context.timezone(), seconds=True)
+        age = ago((context.now() - seen) / 1000)
+        st.markdown(f"Last heard of {age} ago, at {heard}. What is shown below is what it said then.")
+    if incidents:
+        opened = components.strip(incidents[:5], clear="", key="host-incidents")
+        if opened:
+            go("incidents", {"id": opened})
+
+
+@st.fragment(key="host-charts")
+def _charts(host_id: str) -> None:
+    session = context.current()
+    topic = f"host:{host_id}"
+    after = components.replay_points(session, [topic])
+    chosen = range_picker("host")
+    with context.failures_shown("load the charts"):
+        metrics = sorted({metric for plan in HOST_PANELS for metric in plan.metrics})
+        answer = context.api().range([host_id], metrics, chosen.start, chosen.end, points=POINTS)
+        incidents = context.api().incidents(host_id=host_id, limit=50)["items"]
+        follow = after if chosen.preset is not None and answer["tier"] == "raw" else None
+        panels = host_panels(
+            answer, incidents=_within(incidents, chosen), anomalies=_anomalies(host_id, chosen)
+        )
+        components.charts(
+            session,
+            panels,
+            key="host-charts-view",
+            start=chosen.start,
+            end=chosen.end,
+            timezone=context.timezone(),
+            step_ms=int(answer["step_s"] * 1000),
+            follow=follow,
+            on_range=zoomed,
+        )
+        pace = ranges.resolution(answer["tier"], answer["step_s"], "mean")
+        live = "moving live" if follow is not None else "standing still"
+        st.caption(f"Showing {pace} · {live} · drag across a chart to zoom, double-click to go back to live")
+        context.updated()
+
+
+def _within(incidents: list[Incident], chosen: ranges.Range) -> list[Incident]:
+    return [
+        incident
+        for incident in incidents
+        if incident.get("opened_at", 0) <= chosen.end
+        and (incident.get("resolved_at") or chosen.end) >= chosen.start
+    ]
+
+
+def _anomalies(host_id: str, chosen: ranges.Range) -> list[Anomaly]:
+    try:
+        return context.api().anomalies(host_id=host_id, start=chosen.start, end=chosen.end)["items"]
+    except ApiError as error:
+        st.caption(f"Anomalies are not shown: {plain(error.message)}")
+        return []
+
+
+def _facts(host: Host) -> None:
+    left, right = st.columns(2)
+    facts = host.get("facts") or {}
+    with left.container(border=True):
+        st.subheader("About this host", anchor=False)
+        rows = {
+            "System": host.get("os") or "–",
+            "Kernel": facts.get("kernel", "–"),
+            "CPUs": facts.get("cpus", "–"),
+            "Memory": amount(_number(facts.get("memory_bytes")), "bytes"),
+            "Agent": host.get("agent_version") or "–",
+            "Sampled every": interval(host.get("interval_s", 5.0)),
+            "Id": host["id"],
+        }
+        st.markdown("\n".join(["| | |", "|---|---|", *(f"| {k} | {plain(v)} |" for k, v in rows.items())]))
+    with right.container(border=True):
+        st.subheader("Check interval", anchor=False)
+        _interval(host)
+
+
+def _interval(host: Host) -> None:
+    every = int(host.get("interval_s", 5))
+    own = bool(host.get("interval_overridden"))
+    st.markdown(
+        f"This host is sampled every **{interval(every)}**, {'set for it alone' if own else 'as the whole fleet is'}. "
+        "A change reaches its agent with its next batch, without a restart."
+    )
+    if not context.may_change():
+        st.caption("Operators and administrators can change it.")
+        return
+    options = sorted({*INTERVALS, every})
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Sample this host every", options, index=options.index(every), format_func=interval, width=220
+        )
+        if st.button("Save", key="save-interval", disabled=chosen == every):
+            _save_interval(host["id"], float(chosen))
+        if own and st.button("Use the fleet's", key="reset-interval"):
+            _save_interval(host["id"], None)
+
+
+def _save_interval(host_id: str, seconds: float | None) -> None:
+    with context.failures_shown("change the interval", retry=False):
+        context.api().change_host(host_id, {"interval_s": seconds})
+        st.toast("Saved. The agent hears of it with its next batch.", icon=":material/check:")
+        st.rerun()
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None

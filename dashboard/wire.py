@@ -1,0 +1,215 @@
+"""The shapes of the API's answers, as far as the dashboard reads them. Times are epoch milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class FieldProblem(TypedDict, total=False):
+    """One wrong field of a request."""
+
+    loc: str
+    msg: str
+
+
+class User(TypedDict):
+    """Somebody who can sign in. ``role`` is admin, operator, viewer or guest."""
+
+    id: str
+    email: str
+    name: str
+    role: str
+
+
+class Tokens(TypedDict):
+    """The answer to log in and refresh. ``expires_in`` counts seconds."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    user: NotRequired[User]
+
+
+class Ticket(TypedDict):
+    """A one-time WebSocket ticket and where to use it."""
+
+    ticket: str
+    expires_in: int
+    url: NotRequired[str]
+
+
+class Host(TypedDict, total=False):
+    """A monitored machine. ``status`` is live, late, silent, never_seen or retired."""
+
+    id: str
+    name: str
+    status: str
+    labels: dict[str, str]
+    os: str
+    agent_version: str
+    last_seen_at: int | None
+    interval_s: float
+    interval_overridden: bool
+    may_be_off: bool
+    latest: dict[str, float | None]
+    open_incidents: int
+    facts: dict[str, Any]
+
+
+class HostPage(TypedDict):
+    """A page of hosts."""
+
+    items: list[Host]
+    next_cursor: NotRequired[str | None]
+
+
+class Config(TypedDict, total=False):
+    """What people change for the whole fleet."""
+
+    default_interval_s: float
+
+
+class MetricInfo(TypedDict, total=False):
+    """One row of the metric catalogue. ``bounds`` is [low, high]; either may be None."""
+
+    name: str
+    unit: str
+    description: str
+    bounds: list[float | None] | None
+
+
+class SeriesInfo(TypedDict):
+    """A metric with its labels on one host."""
+
+    metric: str
+    labels: dict[str, str]
+
+
+class LatestSample(TypedDict):
+    """The newest sample of a series."""
+
+    metric: str
+    labels: dict[str, str]
+    at: int
+    value: float
+
+
+class RangeSeries(TypedDict):
+    """Samples of one series; ``min`` and ``max`` are present when buckets were aggregated."""
+
+    host_id: str
+    metric: str
+    labels: dict[str, str]
+    unit: NotRequired[str]
+    times: list[int]
+    values: list[float | None]
+    min: NotRequired[list[float | None]]
+    max: NotRequired[list[float | None]]
+
+
+class RangeAnswer(TypedDict):
+    """The answer to a range query: which tier served it, how wide its buckets are, and the series."""
+
+    tier: str
+    step_s: float
+    series: list[RangeSeries]
+
+
+class Anomaly(TypedDict, total=False):
+    """One sample (or stretch) that was unusual for its series, as it was raised."""
+
+    id: str
+    host_id: str
+    metric: str
+    labels: dict[str, str]
+    detector: str
+    at: int
+    value: float | None
+    score: float
+    expected_low: float | None
+    expected_high: float | None
+    pattern: str
+    reason: str
+
+
+class AnomalyPage(TypedDict):
+    """A page of anomalies."""
+
+    items: list[Anomaly]
+    next_cursor: NotRequired[str | None]
+
+
+class Incident(TypedDict, total=False):
+    """Trouble on one host, from its first signal to its end."""
+
+    id: str
+    state: str
+    severity: str
+    title: str
+    host_id: str
+    host_name: str
+    opened_at: int
+    updated_at: int
+    acknowledged_at: int | None
+    acknowledged_by: str | None
+    resolved_at: int | None
+    assignee: str | None
+    version: int
+    signals: list[dict[str, Any]]
+    timeline: list[dict[str, Any]]
+    evidence: dict[str, Any]
+    deliveries: list[dict[str, Any]]
+    suggested_fixes: list[str]
+
+
+class IncidentPage(TypedDict):
+    """A page of incidents."""
+
+    items: list[Incident]
+    next_cursor: NotRequired[str | None]
+
+
+class Notification(TypedDict, total=False):
+    """One message for one person."""
+
+    id: str
+    title: str
+    body: str
+    severity: str
+    kind: str
+    incident_id: str | None
+    created_at: int
+    read_at: int | None
+
+
+class NotificationPage(TypedDict, total=False):
+    """A page of notifications and the number of unread ones."""
+
+    items: list[Notification]
+    unread: int
+    next_cursor: str | None
+
+
+class Preferences(TypedDict, total=False):
+    """What one person wants: where to be reached, through what, from which severity on, in which timezone."""
+
+    email: str
+    channels: dict[str, bool]
+    min_severity: str
+    timezone: str | None
+
+
+class Channel(TypedDict, total=False):
+    """A way out for notifications."""
+
+    id: str
+    kind: str
+    name: str
+    enabled: bool
+    health: str
+
+
+class ChannelPage(TypedDict):
+    """All channels."""
+
+    items: list[Channel]

@@ -1,0 +1,631 @@
+"""A double of the back end for the dashboard's tests: the same routes and shapes, eight made-up hosts, no database.
+
+``FakeApi.handle`` answers requests in process (for ``httpx.MockTransport``); ``serve`` puts it on a port with a real
+WebSocket that pushes a batch per host every ``interval_s`` seconds, for browser tests and for working on the pages.
+Run it by hand: ``python -m tests.unit.dashboard.fake_api 18901`` and sign in as admin@example.org / farwatch-demo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+NAMES = ["web-1", "web-2", "web-3", "db-primary", "db-replica", "cache-1", "build-7", "edge-fra"]
+PASSWORD = "farwatch-demo"
+PEOPLE = {
+    f"{role}@example.org": {
+        "id": f"user_{role}",
+        "email": f"{role}@example.org",
+        "name": role.title(),
+        "role": role,
+    }
+    for role in ("admin", "operator", "viewer", "guest")
+}
+METRICS = [
+    ("cpu.percent", "percent", "CPU in use, all cores", [0, 100], {}),
+    ("cpu.iowait_percent", "percent", "CPU waiting for disks", [0, 100], {}),
+    ("load.1m", "1", "Runnable processes, one minute", [0, None], {}),
+    ("memory.used_percent", "percent", "Memory in use", [0, 100], {}),
+    ("memory.available_bytes", "bytes", "Memory left", [0, None], {}),
+    ("swap.used_percent", "percent", "Swap in use", [0, 100], {}),
+    ("disk.used_percent", "percent", "File system in use", [0, 100], {"mount": "/"}),
+    ("disk.used_percent", "percent", "File system in use", [0, 100], {"mount": "/var"}),
+    ("disk.read_bytes_per_second", "bytes_per_second", "Read from disk", [0, None], {"device": "sda"}),
+    ("disk.write_bytes_per_second", "bytes_per_second", "Written to disk", [0, None], {"device": "sda"}),
+    ("net.bytes_received_per_second", "bytes_per_second", "Received", [0, None], {"interface": "eth0"}),
+    ("net.bytes_sent_per_second", "bytes_per_second", "Sent", [0, None], {"interface": "eth0"}),
+]
+HOUR = 3_600_000
+CHANGERS = {"admin", "operator"}
+
+
+def _wave(host: int, metric: str, at: int) -> float:
+    """Return a value with a daily rhythm, a little noise and a busy web-3, the same for the same arguments."""
+    day = math.sin(2 * math.pi * (at / (24 * HOUR) + host * 0.07))
+    noise = math.sin(at / 7919 + host * 3) * 0.5 + math.sin(at / 1597 + host) * 0.5
+    busy = 45.0 if host == 2 and (at // 1000) % 1800 > 1500 else 0.0
+    known = {
+        "cpu.percent": min(100.0, max(1.0, 24 + 14 * day + 5 * noise + busy + 4 * (host % 3))),
+        "cpu.iowait_percent": abs(2 + 2 * noise),
+        "load.1m": max(0.02, 0.8 + 0.5 * day + 0.2 * noise + busy / 12),
+        "memory.used_percent": 48 + 6 * host * 0.9 + 3 * day + noise,
+        "memory.available_bytes": (8.0 + day) * 2**30,
+        "swap.used_percent": 1.0,
+        "disk.used_percent": min(97.0, 38 + 8.0 * host + ((at % (24 * HOUR)) / (24 * HOUR)) * 1.5),
+    }
+    return known.get(
+        metric, abs(2e6 * (1.2 + day) * (1 + 0.4 * noise) * (1 + host / 4) * (1 + len(metric) % 3))
+    )
+
+
+@dataclass
+class Call:
+    """One authorised request: its query, JSON body, caller and the names in its path."""
+
+    params: list[tuple[str, str]]
+    body: Any
+    user: dict[str, Any]
+    names: dict[str, str]
+
+
+class FakeApi:
+    """The state of the pretended back end. ``now`` returns epoch milliseconds."""
+
+    def __init__(
+        self, *, now: Callable[[], int] | None = None, hosts: int = len(NAMES), interval_s: float = 5.0
+    ):
+        self.now = now or (lambda: int(time.time() * 1000))
+        self.started = self.now()
+        self.interval_s = interval_s
+        self.requests: list[tuple[str, str]] = []
+        self.hosts = [self._host(index) for index in range(hosts)]
+        self.default_interval_s = interval_s
+        self.tokens: dict[str, str] = {}
+        self.refreshes: dict[str, str] = {}
+        self.tickets: dict[str, str] = {}
+        self.preferences: dict[str, dict[str, Any]] = {}
+        self.incidents = [self._incident(0)] if hosts > 2 else []
+        if hosts > 4:
+            self.incidents.append(self._incident(1))
+            self.incidents.append(self._incident(2))
+        self.notifications = [
+            {
+                "id": f"ntf_{i:03d}",
+                "title": incident["title"],
+                "body": f"Opened on {incident['host_name']}.",
+                "severity": incident["severity"],
+                "kind": "incident.opened",
+                "incident_id": incident["id"],
+                "created_at": incident["opened_at"],
+                "read_at": None if i < 2 else incident["opened_at"] + 60_000,
+            }
+            for i, incident in enumerate(self.incidents)
+        ]
+        self.pushed: dict[str, list[dict[str, Any]]] = {}
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self.failing: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.cut: Callable[[], None] = lambda: None
+        self.refuse_sockets = False
+        self.ws_url = "ws://127.0.0.1:9/"
+
+    # -- made-up things --------------------------------------------------------------------------------------
+
+    def _host(self, index: int) -> dict[str, Any]:
+        name = NAMES[index % len(NAMES)]
+        silent = name == "edge-fra"
+        return {
+            "id": f"host_{index:03d}",
+            "name": name,
+            "status": "silent" if silent else "live",
+            "labels": {"env": "prod" if index < 6 else "dev", "role": name.split("-")[0]},
+            "os": "Debian 12",
+            "agent_version": "0.1.0",
+            "last_seen_at": self.started - (11 * 60_000 if silent else 1500),
+            "interval_s": self.interval_s,
+            "interval_overridden": False,
+            "may_be_off": False,
+            "facts": {"cpus": 4, "memory_bytes": 16 * 2**30, "kernel": "6.1.0-28-amd64"},
+        }
+
+    def _incident(self, index: int) -> dict[str, Any]:
+        opened = self.started - [12 * 60_000, 11 * 60_000, 5 * HOUR][index]
+        host = self.hosts[[2, len(self.hosts) - 1, 3][index]]
+        title = [
+            f"CPU 97 % on {host['name']} for 2 min: stress (pid 4242) uses 93 %",
+            f"{host['name']} has been silent for 11 min",
+            f"Disk /var 91 % on {host['name']}, full in about 31 h",
+        ][index]
+        return {
+            "id": f"inc_{index:03d}",
+            "state": ["open", "open", "resolved"][index],
+            "severity": ["critical", "high", "warning"][index],
+            "title": title,
+            "host_id": host["id"],
+            "host_name": host["name"],
+            "opened_at": opened,
+            "updated_at": opened + 60_000,
+            "acknowledged_at": None,
+            "acknowledged_by": None,
+            "resolved_at": opened + HOUR if index == 2 else None,
+            "version": 1,
+            "signals": [
+                {
+                    "source": "rule_cpu_high",
+                    "metric": "cpu.percent",
+                    "labels": {},
+                    "severity": "critical",
+                    "state": "firing",
+                    "value": 97.2,
+                    "unit": "percent",
+                    "started_at": opened,
+                    "reason": "CPU has been above 90 % for 2 minutes.",
+                }
+            ],
+            "timeline": [
+                {"at": opened, "kind": "opened", "actor": "system", "text": title},
+                {
+                    "at": opened + 2000,
+                    "kind": "delivered",
+                    "actor": "system",
+                    "text": "E-mail to admin@example.org",
+                },
+            ],
+            "evidence": {
+                "top_processes": [
+                    {"pid": 4242, "name": "stress", "cpu_percent": 93.0, "rss_bytes": 12_000_000},
+                    {
+                        "pid": 812,
+                        "name": "[link](http://evil) <b>nginx</b>",
+                        "cpu_percent": 3.1,
+                        "rss_bytes": 54_000_000,
+                    },
+                ]
+            },
+            "deliveries": [
+                {"channel": "email", "recipient": "admin@example.org", "status": "sent", "at": opened + 2000}
+            ],
+            "suggested_fixes": [
+                "Look at the busiest processes below and ask their owner.",
+                "Lower its priority: renice +10 -p 4242.",
+            ],
+        }
+
+    def _with_latest(self, host: dict[str, Any]) -> dict[str, Any]:
+        index = int(host["id"].rsplit("_", 1)[1])
+        at = self.now()
+        names = ("cpu.percent", "memory.used_percent", "disk.used_percent", "load.1m")
+        latest = {name: round(_wave(index, name, at), 2) for name in names}
+        if host["status"] != "silent":
+            host["last_seen_at"] = at - 1500
+        opened = sum(i["host_id"] == host["id"] and i["state"] != "resolved" for i in self.incidents)
+        return {**host, "latest": latest, "open_incidents": opened}
+
+    # -- requests --------------------------------------------------------------------------------------------
+
+    def transport(self) -> httpx.MockTransport:
+        """Return this API as an httpx transport."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            body = json.loads(request.content) if request.content else None
+            status, content = self.handle(
+                request.method,
+                request.url.path,
+                [(k, v) for k, v in request.url.params.multi_items()],
+                body,
+                request.headers.get("authorization", ""),
+            )
+            return httpx.Response(
+                status,
+                json=content,
+                headers={"content-type": "application/problem+json"} if status >= 400 else None,
+            )
+
+        return httpx.MockTransport(answer)
+
+    def handle(
+        self, method: str, path: str, params: list[tuple[str, str]], body: Any, authorization: str
+    ) -> tuple[int, Any]:
+        """Return (status, JSON) for one request."""
+        self.requests.append((method, path))
+        route = f"{method} {path.removeprefix('/api/v1')}"
+        if route in self.failing:
+            return self.failing[route]
+        if route == "POST /auth/login":
+            return self._log_in(body)
+        if route == "POST /auth/refresh":
+            email = self.refreshes.pop(body["refresh_token"], None)
+            return (200, self._issue(email)) if email else _problem(401, "That refresh token is not valid.")
+        email = self.tokens.get(authorization.removeprefix("Bearer "))
+        if email is None:
+            return _problem(401, "Sign in first.")
+        return self._answer(route, params, body, PEOPLE[email])
+
+    def _log_in(self, body: Any) -> tuple[int, Any]:
+        if body.get("email") in PEOPLE and body.get("password") == PASSWORD:
+            return 200, self._issue(body["email"])
+        return _problem(401, "The e-mail address or the password is wrong.")
+
+    def _issue(self, email: str) -> dict[str, Any]:
+        access, refresh = f"acc_{random.random()}", f"ref_{random.random()}"
+        self.tokens[access] = email
+        self.refreshes[refresh] = email
+        return {"access_token": access, "expires_in": 900, "refresh_token": refresh, "user": PEOPLE[email]}
+
+    def _answer(
+        self, route: str, params: list[tuple[str, str]], body: Any, user: dict[str, Any]
+    ) -> tuple[int, Any]:
+        method, _, path = route.partition(" /")
+        for pattern, answer in ROUTES.items():
+            wanted, _, shape = pattern.partition(" /")
+            found = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", shape), path)
+            if wanted == method and found:
+                return answer(self, Call(params, body, user, found.groupdict()))
+        return _problem(404, f"There is no {route}.")
+
+    def _hosts(self, call: Call) -> tuple[int, Any]:
+        return 200, {"items": [self._with_latest(h) for h in self.hosts], "next_cursor": None}
+
+    def _host_by_id(self, call: Call) -> tuple[int, Any]:
+        host = next((h for h in self.hosts if h["id"] == call.names["id"]), None)
+        if host is None:
+            return _problem(404, "There is no such host.")
+        if call.body:
+            if call.user["role"] not in CHANGERS:
+                return _problem(403, "Your role may not change hosts.")
+            host.update(call.body, interval_overridden=call.body.get("interval_s") is not None)
+            host["interval_s"] = host["interval_s"] or self.default_interval_s
+        return 200, self._with_latest(host)
+
+    def _config(self, call: Call) -> tuple[int, Any]:
+        if call.body:
+            if call.user["role"] not in CHANGERS:
+                return _problem(403, "Your role may not change the configuration.")
+            self.default_interval_s = call.body["default_interval_s"]
+            for host in self.hosts:
+                host["interval_s"] = self.default_interval_s
+        return 200, {"default_interval_s": self.default_interval_s}
+
+    def _catalogue(self, call: Call) -> tuple[int, Any]:
+        seen = {m[0]: {"name": m[0], "unit": m[1], "description": m[2], "bounds": m[3]} for m in METRICS}
+        return 200, {"items": list(seen.values())}
+
+    def _series(self, call: Call) -> tuple[int, Any]:
+        return 200, {"items": [{"metric": m[0], "labels": m[4]} for m in METRICS]}
+
+    def _nothing_listed(self, call: Call) -> tuple[int, Any]:
+        return 200, {"items": [], "next_cursor": None}
+
+    def _incidents(self, call: Call) -> tuple[int, Any]:
+        states = [v for k, v in call.params if k == "state"]
+        host_id = dict(call.params).get("host_id")
+        found = [
+            i
+            for i in self.incidents
+            if (not states or i["state"] in states) and (host_id is None or i["host_id"] == host_id)
+        ]
+        return 200, {"items": found, "next_cursor": None}
+
+    def _list_notifications(self, call: Call) -> tuple[int, Any]:
+        unread = sum(n["read_at"] is None for n in self.notifications)
+        return 200, {"items": self.notifications, "unread": unread, "next_cursor": None}
+
+    def _mark_read(self, call: Call) -> tuple[int, Any]:
+        for item in self.notifications:
+            if call.names.get("id") in {None, item["id"]}:
+                item["read_at"] = item["read_at"] or self.now()
+        return 204, None
+
+    def _get_preferences(self, call: Call) -> tuple[int, Any]:
+        return 200, self._preferences(call.user)
+
+    def _put_preferences(self, call: Call) -> tuple[int, Any]:
+        if "@" not in call.body.get("email", ""):
+            return _problem(
+                422, "The input does not fit.", [{"loc": "email", "msg": "not an e-mail address"}]
+            )
+        self.preferences[call.user["id"]] = call.body
+        return 200, call.body
+
+    def _channels(self, call: Call) -> tuple[int, Any]:
+        kinds = ("email", "slack", "pagerduty", "in_app")
+        return 200, {
+            "items": [
+                {"id": f"chn_{k}", "kind": k, "name": k, "enabled": True, "health": "ok"} for k in kinds
+            ]
+        }
+
+    def _enrolment_token(self, call: Call) -> tuple[int, Any]:
+        return 201, {"id": "enr_1", "token": "fwe_0123456789abcdef", "expires_at": self.now() + HOUR}
+
+    def _ticket(self, call: Call) -> tuple[int, Any]:
+        ticket = f"tkt_{random.random()}"
+        self.tickets[ticket] = call.user["id"]
+        return 201, {"ticket": ticket, "expires_in": 60, "url": self.ws_url}
+
+    def _events(self, call: Call) -> tuple[int, Any]:
+        given = dict(call.params)
+        kept = self.pushed.get(given["topic"], [])
+        return 200, {"items": [m for m in kept if m["seq"] > int(given.get("after", 0))]}
+
+    def _no_content(self, call: Call) -> tuple[int, Any]:
+        return 204, None
+
+    def _health(self, call: Call) -> tuple[int, Any]:
+        return 200, {"status": "ok", "parts": {"postgres": {"status": "ok"}, "redis": {"status": "ok"}}}
+
+    def _preferences(self, user: dict[str, Any]) -> dict[str, Any]:
+        default = {
+            "email": user["email"],
+            "channels": {"email": True, "slack": False, "pagerduty": False, "in_app": True},
+            "min_severity": "warning",
+            "timezone": None,
+        }
+        return self.preferences.get(user["id"], default)
+
+    def _range(self, call: Call) -> tuple[int, Any]:
+        params, given = call.params, dict(call.params)
+        start, end, points = (
+            int(given["from"]),
+            min(int(given["to"]), self.now()),
+            int(given.get("points", 600)),
+        )
+        raw = int(self.interval_s * 1000)
+        span = end - start
+        tier, step = (
+            ("raw", raw) if span <= 2 * HOUR else ("1m", 60_000) if span <= 48 * HOUR else ("1h", HOUR)
+        )
+        step = max(step, math.ceil(span / points / step) * step)
+        times = list(range(start - start % step + step, end, step))
+        if tier == "1m":  # an hour without the agent: gaps must look like gaps
+            times = [t for t in times if not 2 * HOUR < self.started - t < 2.6 * HOUR]
+        series = []
+        wanted_hosts = [v for k, v in params if k == "host_id"]
+        wanted = [v for k, v in params if k == "metric"]
+        for host_id in wanted_hosts:
+            index = int(host_id.rsplit("_", 1)[1])
+            silent_since = (
+                self.hosts[index]["last_seen_at"] if self.hosts[index]["status"] == "silent" else None
+            )
+            for name, unit, _, _, labels in METRICS:
+                if name in wanted:
+                    kept = [t for t in times if silent_since is None or t <= silent_since]
+                    series.append(
+                        {
+                            "host_id": host_id,
+                            "metric": name,
+                            "labels": labels,
+                            "unit": unit,
+                            "times": kept,
+                            "values": [round(_wave(index, name, t), 3) for t in kept],
+                        }
+                    )
+        return 200, {"tier": tier, "step_s": step / 1000, "series": series}
+
+    def _one_incident(self, call: Call) -> tuple[int, Any]:
+        found = next((i for i in self.incidents if i["id"] == call.names["id"]), None)
+        return (200, found) if found else _problem(404, "There is no such incident.")
+
+    def _change_incident(self, call: Call) -> tuple[int, Any]:
+        if call.user["role"] not in CHANGERS:
+            return _problem(403, "Your role may not change incidents.")
+        status, incident = self._one_incident(call)
+        if status != 200:
+            return status, incident
+        verb, at, email = call.names["verb"], self.now(), call.user["email"]
+        if verb == "acknowledge":
+            incident.update(state="acknowledged", acknowledged_at=at, acknowledged_by=email)
+        elif verb == "resolve":
+            incident.update(state="resolved", resolved_at=at)
+        text = call.body.get("text") or call.body.get("note") or f"{verb}d"
+        incident["timeline"].append({"at": at, "kind": verb.rstrip("s"), "actor": email, "text": text})
+        self.push(
+            "incidents", "incident.updated", {"incident_id": incident["id"], "title": incident["title"]}
+        )
+        return 200, incident
+
+    # -- pushes ----------------------------------------------------------------------------------------------
+
+    def push(self, topic: str, kind: str, data: dict[str, Any]) -> None:
+        """Push one message to everybody connected."""
+        kept = self.pushed.setdefault(topic, [])
+        seq = kept[-1]["seq"] + 1 if kept else 1
+        message = {
+            "v": 1,
+            "seq": seq,
+            "topic": topic,
+            "type": kind,
+            "id": f"{topic}-{seq}",
+            "at": self.now(),
+            "data": data,
+        }
+        kept.append(message)
+        del kept[:-200]
+        for listener in list(self.listeners):
+            listener(message)
+
+    def push_batches(self) -> None:
+        """Push one batch of samples for every live host, as ``process`` does."""
+        at = self.now()
+        for index, host in enumerate(self.hosts):
+            if host["status"] == "silent":
+                continue
+            values = {m[0]: _wave(index, m[0], at) for m in METRICS}
+            series = [{"metric": m[0], "labels": m[4], "values": [values[m[0]]]} for m in METRICS]
+            self.push(
+                f"host:{host['id']}", "samples", {"host_id": host["id"], "times": [at], "series": series}
+            )
+            key = ("cpu.percent", "memory.used_percent", "disk.used_percent", "load.1m")
+            short = [{"metric": k, "labels": {}, "values": [values[k]]} for k in key]
+            self.push(
+                "fleet", "samples", {"host_id": host["id"], "status": "live", "times": [at], "series": short}
+            )
+
+
+ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
+    "GET /hosts": FakeApi._hosts,
+    "GET /hosts/{id}": FakeApi._host_by_id,
+    "PATCH /hosts/{id}": FakeApi._host_by_id,
+    "GET /config": FakeApi._config,
+    "PATCH /config": FakeApi._config,
+    "GET /metrics": FakeApi._catalogue,
+    "GET /metrics/series": FakeApi._series,
+    "GET /metrics/range": FakeApi._range,
+    "GET /anomalies": FakeApi._nothing_listed,
+    "GET /incidents": FakeApi._incidents,
+    "GET /incidents/{id}": FakeApi._one_incident,
+    "POST /incidents/{id}/{verb}": FakeApi._change_incident,
+    "GET /notifications": FakeApi._list_notifications,
+    "POST /notifications/read": FakeApi._mark_read,
+    "POST /notifications/{id}/read": FakeApi._mark_read,
+    "GET /preferences": FakeApi._get_preferences,
+    "PUT /preferences": FakeApi._put_preferences,
+    "GET /channels": FakeApi._channels,
+    "POST /agents/enrolment-tokens": FakeApi._enrolment_token,
+    "POST /ws-tickets": FakeApi._ticket,
+    "GET /events": FakeApi._events,
+    "POST /auth/logout": FakeApi._no_content,
+    "GET /health": FakeApi._health,
+}
+
+
+def _problem(
+    status: int, detail: str, errors: list[dict[str, str]] | None = None
+) -> tuple[int, dict[str, Any]]:
+    return status, {
+        "type": "about:blank",
+        "title": "Refused",
+        "status": status,
+        "detail": detail,
+        "instance": "req-0000",
+        "code": "test",
+        "errors": errors or [],
+    }
+
+
+class _Server:
+    """The ASGI side of the double."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+        self.sockets: set[tuple[WebSocket, asyncio.AbstractEventLoop]] = set()
+
+    async def http(self, request: Request) -> Response:
+        raw = await request.body()
+        status, content = self.api.handle(
+            request.method,
+            request.url.path,
+            list(request.query_params.multi_items()),
+            json.loads(raw) if raw else None,
+            request.headers.get("authorization", ""),
+        )
+        return JSONResponse(content, status) if status != 204 else Response(status_code=204)
+
+    async def ws(self, socket: WebSocket) -> None:
+        if (
+            self.api.refuse_sockets
+            or self.api.tickets.pop(socket.query_params.get("ticket", ""), None) is None
+        ):
+            await socket.close(4401)
+            return
+        await socket.accept()
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        topics: set[str] = set()
+
+        def listen(message: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, message)
+
+        async def send() -> None:
+            while True:
+                message = await queue.get()
+                if message["topic"] in topics:
+                    await socket.send_json(message)
+
+        entry = (socket, loop)
+        self.sockets.add(entry)
+        self.api.listeners.append(listen)
+        sender = asyncio.create_task(send())
+        try:
+            while True:
+                frame = await socket.receive_json()
+                if frame.get("action") == "subscribe":
+                    topics.update(frame["topics"])
+                    await self._replay(socket, frame)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+        finally:
+            self.api.listeners.remove(listen)
+            self.sockets.discard(entry)
+            sender.cancel()
+
+    async def _replay(self, socket: WebSocket, frame: dict[str, Any]) -> None:
+        if "after" in frame:
+            for topic in frame["topics"]:
+                for message in self.api.pushed.get(topic, []):
+                    if message["seq"] > frame["after"]:
+                        await socket.send_json(message)
+
+    def cut(self) -> None:
+        """Close every socket."""
+        for socket, loop in list(self.sockets):
+            asyncio.run_coroutine_threadsafe(socket.close(1012), loop)
+
+
+@contextmanager
+def serve(api: FakeApi, port: int = 0, *, batch_every_s: float | None = 1.0) -> Iterator[str]:
+    """Serve ``api`` over HTTP and WebSocket on loopback; give its base URL; stop at the end of the block."""
+    parts = _Server(api)
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    app = Starlette(
+        routes=[Route("/api/v1/{rest:path}", parts.http, methods=methods), WebSocketRoute("/live", parts.ws)]
+    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError("the double of the API did not start")
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    api.ws_url = f"ws://127.0.0.1:{port}/live"
+    api.cut = parts.cut
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(batch_every_s):
+            api.push_batches()
+
+    if batch_every_s:
+        threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop.set()
+        server.should_exit = True
+        thread.join(timeout=5)
+
+
+if __name__ == "__main__":
+    fleet = FakeApi(hosts=int(sys.argv[2]) if len(sys.argv) > 2 else len(NAMES))
+    with serve(fleet, int(sys.argv[1])) as url:
+        print(url, flush=True)
+        threading.Event().wait()
