@@ -1,4 +1,18 @@
-"""When a bounded metric runs out: "full in 31 h, between 26 and 44 h, at the last day's rate"."""
+"""When a bounded metric runs out: "full in 31 h, between 26 and 44 h, at the last day's rate".
+
+Nine guesses of the coming growth are made from the growth of the past week: its mean over the last week, three
+days, day and half day; the mean day, with old days fading at three speeds; and the mean day scaled to the pace of
+the last day and of the last six hours. Each starts from the last value, and says when the threshold is crossed.
+What to believe differs from series to series – a log volume that fills by night needs the daily shape, a steady
+leak the long mean, a runaway job the last hours – so each guess is tried on the past: from twelve origins, half
+a day apart, it predicts the growth of the next day, and is off by ``|log(predicted / actual)|``. The answer is the
+median of the guesses weighted by ``exp(-mean error / 0.05)``.
+
+The weighted mean error also says how far to trust the answer: the 80 % range is
+``median * exp(-0.01 - 2.0 error)`` to ``median * exp(0.02 + 1.5 error)``. These constants are the 10 % and 90 %
+quantile regression (Koenker & Bassett, *Regression quantiles*, Econometrica 1978) of the true log time on that
+error, over the growth of some fifty real series; series left out of the fit were covered 80 % of the time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from farwatch.forecasting.errors import ForecastError
-from farwatch.forecasting.history import DAY_S, History
+from farwatch.forecasting.history import DAY_S, Floats, History
+
+NEVER_S = 366 * DAY_S
+_TEMPERATURE = 0.05
+_ORIGINS = 12
+_WORST = 2.0  # a guess off by more than e² is simply wrong
+_LOW = (-0.01, -2.0)
+_HIGH = (0.02, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,42 +50,125 @@ class Capacity:
     high_s: float | None
 
 
-NEVER_S = 366 * DAY_S
-
-
 def time_to_threshold(history: History, threshold: float, now: float, *, rising: bool = True) -> Capacity:
-    """When ``history`` reaches ``threshold``, from above if not ``rising``.
+    """When ``history`` reaches ``threshold``, from above if not ``rising``; the module says how.
 
-    The last value moves on at the mean rate of the history, (last - first) / span, which for a sum of
-    independent steps is the estimate of least variance; the range is the time at 4/5 and 5/4 of that rate.
-    Needs a day of history, else `InsufficientHistory`.
+    ``now`` (epoch seconds) may be later than the last value: the time since is taken off. Needs a day of
+    history, else `InsufficientHistory`; a threshold that is not a number is a `ForecastError`.
     """
     if not np.isfinite(threshold):
         raise ForecastError("the threshold is not a number")
     history.require("capacity", DAY_S)
     sign = 1.0 if rising else -1.0
-    filled = history.filled() * sign
-    goal = threshold * sign
-    current = float(filled[-1])
-    span = (len(filled) - 1) * history.step
-    rate = (current - float(filled[0])) / span
+    level = history.filled() * sign
+    growth = _growth(level, history.day)
+    room = threshold * sign - float(level[-1])
     late = max(now - (history.end - history.step), 0.0)
-    if current >= goal:
-        found: tuple[float | None, ...] = (0.0, 0.0, 0.0)
-    else:
-        found = tuple(_crossing(rate * factor, goal - current, late) for factor in (1.0, 1.25, 0.8))
+    guesses = _guesses(growth, history.day)
+    errors = _errors(growth, history.day)
+    weights = np.exp(-(errors - errors.min()) / _TEMPERATURE)
+    weights /= weights.sum()
+    times = np.array([_crossing(day, room) for day in guesses]) * history.step
+    middle = _weighted_quantile(times, weights, 0.5)
+    error = float(weights @ errors)
+    low = middle * np.exp(_LOW[0] + _LOW[1] * error)
+    high = middle * np.exp(_HIGH[0] + _HIGH[1] * error)
+    if not np.isfinite(middle):
+        low = _weighted_quantile(times, weights, 0.1)
+    rate = _weighted_quantile(guesses.sum(axis=1), weights, 0.5)
+    if 0 < middle < np.inf:
+        rate = room / middle * DAY_S
+    reached = room <= 0
     return Capacity(
         threshold=threshold,
-        current=current * sign,
-        per_day=rate * DAY_S * sign,
-        observed_s=span,
-        median_s=found[0],
-        low_s=found[1],
-        high_s=found[2],
+        current=float(level[-1]) * sign,
+        per_day=rate * sign,
+        observed_s=(len(level) - 1) * history.step,
+        median_s=0.0 if reached else _seconds(middle, late),
+        low_s=0.0 if reached else _seconds(low, late),
+        high_s=0.0 if reached else _seconds(high, late),
     )
 
 
-def _crossing(rate: float, room: float, late: float) -> float | None:
-    if rate <= 0 or room / rate > NEVER_S:
-        return None
-    return max(room / rate - late, 0.0)
+def _seconds(time: float, late: float) -> float | None:
+    return float(max(time - late, 0.0)) if time - late <= NEVER_S else None
+
+
+def _growth(level: Floats, day: int) -> Floats:
+    """Growth per step. A fall as deep as a day's usual growth is a cleanup; rare ones will not fill the disk.
+
+    Up to two such falls in the history are replaced by the median growth; more of them are a habit (a nightly
+    rotation) and stay.
+    """
+    growth = np.diff(level)
+    usual = float(np.median(growth))
+    gained = float(growth[growth > 0].sum()) / len(growth) * day
+    cleanups = growth < -max(
+        gained, 20 * float(np.median(np.abs(growth))), 1e-12 * float(np.abs(level).max())
+    )
+    if cleanups.sum() <= 2:
+        growth[cleanups] = usual
+    return growth
+
+
+def _guesses(growth: Floats, day: int) -> Floats:
+    """Nine guesses of the growth in each step of the coming day, (9, day), which then repeats."""
+    n = len(growth)
+
+    def mean(days: float) -> Floats:
+        return np.full(day, growth[-max(int(days * day), 1) :].mean())
+
+    guesses = [mean(7), mean(3), mean(1), mean(0.5)]
+    if n < day:
+        return np.array(guesses + [mean(7)] * 5)
+    table = growth[-(n // day * day) :].reshape(-1, day)
+    ages = np.arange(len(table))[::-1]
+    for fading in (0.0, 0.3, 0.8):
+        weights = np.exp(-fading * ages)
+        guesses.append(weights @ table / weights.sum())
+    shape = table.mean(axis=0)
+    for days in (1.0, 0.25):
+        last = growth[-max(int(days * day), 1) :]
+        usual = float(shape[-len(last) :].sum())
+        pace = float(last.sum()) / usual if usual > 0 else 1.0
+        guesses.append(shape * np.clip(pace, 0.1, 10.0))
+    return np.array(guesses)
+
+
+def _errors(growth: Floats, day: int) -> Floats:
+    """How far each guess was off on the past, as a mean absolute logarithm (9,); equal without a past."""
+    smallest = 0.02 * float(np.abs(growth).mean()) * day
+    found = []
+    for origin in range(len(growth) - day // 2, day - 1, -max(day // 2, 1)):
+        actual = float(growth[origin : origin + day].sum())
+        ahead = min(day, len(growth) - origin)
+        said = _guesses(growth[:origin], day)[:, :ahead].sum(axis=1)
+        if actual <= 0:
+            found.append(np.where(said <= 0, 0.0, _WORST))
+        else:
+            ratio = (np.maximum(said, 0.0) + smallest) / (actual + smallest)
+            found.append(np.minimum(np.abs(np.log(ratio)), _WORST))
+        if len(found) == _ORIGINS:
+            break
+    return np.mean(found, axis=0) if found else np.full(9, 0.25)
+
+
+def _crossing(day: Floats, room: float) -> float:
+    """Steps until growth that repeats ``day`` after day first adds up to ``room``; infinity for never."""
+    path = np.cumsum(day)
+    total, peak = float(path[-1]), float(path.max())
+    days = 0.0
+    if peak < room:
+        if total <= 0:
+            return np.inf
+        days = float(np.ceil((room - peak) / total))
+    missing = room - days * total
+    at = int(np.argmax(path >= missing)) if (path >= missing).any() else len(day) - 1
+    before = float(path[at - 1]) if at else 0.0
+    part = (missing - before) / day[at] if day[at] > 0 else 1.0
+    return days * len(day) + at + float(np.clip(part, 0.0, 1.0))
+
+
+def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
+    order = np.argsort(values)
+    return float(values[order][int(np.argmax(np.cumsum(weights[order]) >= level - 1e-12))])

@@ -5,7 +5,7 @@ class ForecastError(ValueError):
     """No forecast can be made from this input; the message is fit to show to the user."""
 
 
-class InsufficientHistory(ForecastError):  # noqa: N818 - the name says what is missing, as the API reports it
+class InsufficientHistory(ForecastError):
     """The history is too short or too full of holes for the model.
 
     ``needed_s`` is the span of known samples the model asks for, ``found_s`` the span there is (both in
@@ -22,7 +22,7 @@ class InsufficientHistory(ForecastError):  # noqa: N818 - the name says what is 
         )
 
 
-class UnknownModel(ForecastError):  # noqa: N818 - as above
+class UnknownModel(ForecastError):
     """The model asked for does not exist; ``known`` lists those that do."""
 
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
