@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from farwatch.services.ingest import Ingest
     from farwatch.services.people import ManagePeople
     from farwatch.services.process import Process
+    from farwatch.services.query import Query
     from farwatch.services.rate_limits import SpendRateLimits
 
 
@@ -299,6 +300,14 @@ class Container:
         from farwatch.adapters.sqs import SqsPushQueue
 
         return SqsPushQueue(self.sqs, self.settings.pushes_queue_url)
+
+    @cached_property
+    def query(self) -> Query:
+        """What people read of hosts and samples."""
+        from farwatch.domain.retention import Retention
+        from farwatch.services.query import Query
+
+        return Query(self.hosts, self.metric_store, self.host_memory, Retention())
 
     @cached_property
     def ingest(self) -> Ingest:

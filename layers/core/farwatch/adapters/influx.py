@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import urllib3
@@ -193,7 +193,9 @@ class InfluxMetricStore:
     def _write(self, bucket: str, lines: Sequence[str]) -> None:
         try:
             for begin in range(0, len(lines), _CHUNK):
-                self._writer.write(bucket, record=list(lines[begin : begin + _CHUNK]), write_precision="ms")
+                self._writer.write(
+                    bucket, record=list(lines[begin : begin + _CHUNK]), write_precision=cast(Any, "ms")
+                )
         except ApiException as error:
             kind = Rejected if error.status in (400, 401, 403, 404, 422) else Unavailable
             raise kind("influxdb", f"write answered {error.status}") from error

@@ -22,6 +22,22 @@ class SeriesKey:
         """Return the key with its labels in canonical (sorted) order."""
         return cls(metric, tuple(sorted((labels or {}).items())))
 
+    @classmethod
+    def parse(cls, text: str) -> SeriesKey:
+        """Return the key that ``text`` wrote; raises ValueError for anything else."""
+        metric, brace, rest = text.partition("{")
+        if not brace:
+            return cls(metric)
+        labels: list[tuple[str, str]] = []
+        decoder = json.JSONDecoder()
+        position = 0
+        while rest[position:] != "}":
+            name, _, _ = rest[position:].partition("=")
+            value, position = decoder.raw_decode(rest, position + len(name) + 1)
+            labels.append((name, value))
+            position += rest[position : position + 1] == ","
+        return cls(metric, tuple(labels))
+
     @property
     def label_map(self) -> dict[str, str]:
         """The labels as a dictionary."""

@@ -42,6 +42,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "version_conflict": ProblemType(
         412, "Changed by somebody else", "Read it again and repeat the change with the new ETag."
     ),
+    # Batches of agents
+    "invalid_batch": ProblemType(
+        400, "Batch not readable", "Correct the field in errors; sending the same batch again will not help."
+    ),
+    "host_mismatch": ProblemType(
+        403, "Batch of another host", "Enrol this machine: its credential belongs to another host."
+    ),
+    "agents_only": ProblemType(403, "Only for agents", "Samples are brought with an agent's credential."),
+    "unknown_host": ProblemType(404, "Unknown host", "Check the id; the host may have been retired."),
+    "unknown_rule": ProblemType(404, "Unknown rule", "Check the id; the rule may have been deleted."),
     # Idempotency
     "idempotency_key_invalid": ProblemType(
         422, "Idempotency key not usable", "Use 1–128 visible ASCII characters, for example a UUID."

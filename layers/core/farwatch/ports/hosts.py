@@ -20,6 +20,10 @@ class Hosts(Protocol):
         """Return every host that is not retired, by name."""
         ...
 
+    def open_incidents(self, host_ids: list[str]) -> dict[str, int]:
+        """Return, for each of the hosts that has any, how many incidents are not resolved."""
+        ...
+
     def stored_through(self, host_id: str, spool_id: str) -> int:
         """Return the highest sequence number stored without a gap, 0 when there is none."""
         ...

@@ -188,7 +188,7 @@ def _rule_signal(
 
 
 def _withdrawn(rule_id: str, text: str, state: GroupState, host: Host, now: int) -> Signal:
-    key = parse_series(text)
+    key = SeriesKey.parse(text)
     return Signal(
         fingerprint=fingerprint(rule_id, host.id, {"metric": key.metric, **key.label_map}),
         kind=SignalKind.RULE,
@@ -205,24 +205,6 @@ def _withdrawn(rule_id: str, text: str, state: GroupState, host: Host, now: int)
         labels=key.label_map,
         host_labels=host.labels,
     )
-
-
-def parse_series(text: str) -> SeriesKey:
-    """Return the key that ``SeriesKey.text`` wrote."""
-    metric, brace, rest = text.partition("{")
-    if not brace:
-        return SeriesKey(metric)
-    labels: list[tuple[str, str]] = []
-    decoder = msgspec.json.Decoder(str)
-    rest = rest.removesuffix("}")
-    while rest:
-        name, _, rest = rest.partition("=")
-        end = 1
-        while rest[end] != '"':
-            end += 2 if rest[end] == "\\" else 1
-        labels.append((name, decoder.decode(rest[: end + 1])))
-        rest = rest[end + 1 :].removeprefix(",")
-    return SeriesKey(metric, tuple(labels))
 
 
 def _detect(

@@ -33,11 +33,12 @@ class LatestValues(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """A host as the fleet page shows it: its state now, and the newest value of each series (text → (epoch ms, value))."""
+    """A host as the fleet page shows it: its state now, and the newest (epoch ms, value) of each series."""
 
     host: Host
     status: HostStatus
-    latest: dict[str, tuple[int, float]]
+    latest: dict[SeriesKey, tuple[int, float]]
+    open_incidents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,22 @@ class Query:
 
     def fleet(self, now: int) -> list[HostView]:
         """Return every host that is not retired, by name."""
-        hosts = self._hosts.all()
-        latest = self._latest_of([host.id for host in hosts], now)
-        return [HostView(host, status(host, now), latest.get(host.id, {})) for host in hosts]
+        return self._views(self._hosts.all(), now)
 
     def host(self, host_id: str, now: int) -> HostView:
         """Return one host; raises NotFound."""
         host = self._hosts.get(host_id)
         if host is None:
             raise NotFound(f"there is no host {host_id}", code="unknown_host")
-        return HostView(host, status(host, now), self._latest_of([host_id], now).get(host_id, {}))
+        return self._views([host], now)[0]
+
+    def _views(self, hosts: Sequence[Host], now: int) -> list[HostView]:
+        ids = [host.id for host in hosts]
+        latest, incidents = self._latest_of(ids, now), self._hosts.open_incidents(ids)
+        return [
+            HostView(host, status(host, now), latest.get(host.id, {}), incidents.get(host.id, 0))
+            for host in hosts
+        ]
 
     def series(self, host_id: str) -> list[SeriesKey]:
         """Return the series of a host by name; raises NotFound."""
@@ -98,23 +105,26 @@ class Query:
         ]
         return RangeView(_TIER_NAMES[resolution.tier_s], resolution.step_s or interval_s, found)
 
-    def _latest_of(self, host_ids: list[str], now: int) -> dict[str, dict[str, tuple[int, float]]]:
+    def _latest_of(self, host_ids: list[str], now: int) -> dict[str, dict[SeriesKey, tuple[int, float]]]:
         try:
             found = self._latest.latest(host_ids)
         except Unavailable as error:
             logger.warning("newest values come from the metric store", extra={"reason": error.message})
             found = {}
         decoder = msgspec.json.Decoder(dict[str, tuple[int, float]])
-        latest = {host_id: decoder.decode(blob) for host_id, blob in found.items()}
+        latest = {
+            host_id: {SeriesKey.parse(text): newest for text, newest in decoder.decode(blob).items()}
+            for host_id, blob in found.items()
+        }
         for host_id in host_ids:
             if host_id not in latest:
                 latest[host_id] = self._latest_from_store(host_id, now)
         return latest
 
-    def _latest_from_store(self, host_id: str, now: int) -> dict[str, tuple[int, float]]:
+    def _latest_from_store(self, host_id: str, now: int) -> dict[SeriesKey, tuple[int, float]]:
         metrics = sorted({key.metric for key in self._store.series(host_id)})
         window = self._store.read(host_id, metrics, now - _LATEST_WINDOW_MS, now + 1, Resolution(RAW, 0))
-        return {data.key.text(): (int(data.times[-1]), float(data.mean[-1])) for data in window}
+        return {data.key: (int(data.times[-1]), float(data.mean[-1])) for data in window}
 
 
 def _check_range(host_ids: Sequence[str], metrics: Sequence[str], start: int, end: int, points: int) -> None:

@@ -54,6 +54,16 @@ class PostgresHosts:
         with self._database.transaction() as connection:
             return connection.execute(statement, {**values, "id": host_id}).rowcount == 1
 
+    def open_incidents(self, host_ids: list[str]) -> dict[str, int]:
+        """Return, for each of the hosts that has any, how many incidents are not resolved."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT host_id, count(*) AS open FROM incidents
+                   WHERE status <> 'resolved' AND host_id = ANY(%s) GROUP BY host_id""",
+                (host_ids,),
+            ).fetchall()
+        return {row["host_id"]: int(row["open"]) for row in rows}
+
     def stored_through(self, host_id: str, spool_id: str) -> int:
         """Return the highest sequence number stored without a gap, 0 when there is none."""
         with self._database.transaction() as connection:

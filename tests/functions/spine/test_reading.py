@@ -1,0 +1,189 @@
+"""What people read of the fleet and its samples, and the rules they write."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from collector_agent.catalogue import METRICS
+from farwatch.bootstrap import Container
+from farwatch.domain.catalogue import CATALOGUE
+from farwatch.domain.rbac import Role
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.domain.stock_rules import STOCK_RULES
+from functions.api.handler import api, handler
+from tests.api_events import answer, as_user, http_event
+
+
+@pytest.fixture(autouse=True)
+def fresh_api(made: Container) -> None:
+    api.cache_clear()
+
+
+def call(method: str, path: str, role: Role = Role.OPERATOR, **more: Any) -> tuple[int, Any, dict[str, str]]:
+    response = handler(http_event(method, path, verdict=as_user(role), **more), LambdaContext())
+    return response["statusCode"], answer(response), response["headers"]
+
+
+@pytest.fixture
+def hour(made: Container) -> int:
+    """An hour of samples at 5 s, ending now; returns its start in epoch ms."""
+    start = (int(time.time()) - 3600) * 1000
+    times = np.arange(720) * 5000 + start
+    keys = (SeriesKey.of("cpu.percent"), SeriesKey.of("disk.used_percent", {"mount": "/"}))
+    values = np.column_stack([np.arange(720) % 100, np.full(720, 40.0)]).astype(float)
+    made.metric_store.write("host_a", SampleBlock(times, keys, values), start)
+    return start
+
+
+def test_the_back_end_knows_every_metric_the_agent_sends() -> None:
+    theirs = {(m.name, m.bad, m.low, m.high, m.description) for m in METRICS}
+    assert {tuple(entry) for entry in CATALOGUE} == theirs
+
+
+def test_stock_rules_watch_metrics_that_exist() -> None:
+    known = {metric.name for metric in METRICS}
+    assert {condition.metric for rule in STOCK_RULES for condition in rule.conditions} <= known
+
+
+def test_the_catalogue_is_served() -> None:
+    status, body, _ = call("GET", "/api/v1/metrics")
+    assert status == 200
+    cpu = next(item for item in body["items"] if item["name"] == "cpu.percent")
+    assert (cpu["unit"], cpu["low"], cpu["high"], cpu["bad"]) == ("%", 0.0, 100.0, "high")
+
+
+def test_the_fleet_shows_status_key_metrics_and_the_fullest_disk(made: Container, hour: int) -> None:
+    made.hosts.record_stored("host_a", "s", 1, int(time.time() * 1000), "0.1.0")
+    status, body, _ = call("GET", "/api/v1/hosts", Role.GUEST)
+    assert status == 200
+    (host,) = body["items"]
+    assert (host["status"], host["open_incidents"], host["interval_s"]) == ("live", 0, 5.0)
+    assert host["latest"] == {"cpu.percent": 19.0, "disk.used_percent": 40.0}
+
+
+def test_a_range_comes_in_no_more_points_than_asked_for(hour: int) -> None:
+    query = {
+        "host_id": "host_a",
+        "metric": "cpu.percent,disk.used_percent",
+        "from": str(hour),
+        "to": str(hour + 3_600_000),
+    }
+    status, body, _ = call("GET", "/api/v1/metrics/range", query={**query, "points": "100"})
+    assert status == 200
+    assert body["tier"] == "raw"
+    assert [series["metric"] for series in body["series"]] == ["cpu.percent", "disk.used_percent"]
+    assert all(len(series["times"]) <= 101 for series in body["series"])
+    assert max(body["series"][0]["max"]) == 99.0
+    _, whole, _ = call("GET", "/api/v1/metrics/range", query={**query, "points": "1000"})
+    assert len(whole["series"][0]["times"]) == 720
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"from": "9", "to": "5"}, 422),
+        ({"metric": ""}, 422),
+        ({"points": "0"}, 422),
+        ({"host_id": "host_nobody"}, 404),
+        ({"from": "yesterday"}, 422),
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused(hour: int, changes: dict[str, str], status: int) -> None:
+    query = {
+        "host_id": "host_a",
+        "metric": "cpu.percent",
+        "from": str(hour),
+        "to": str(hour + 1000),
+    } | changes
+    assert call("GET", "/api/v1/metrics/range", query=query)[0] == status
+
+
+def test_series_and_newest_values_of_a_host(hour: int) -> None:
+    _, body, _ = call("GET", "/api/v1/metrics/series", query={"host_id": "host_a"})
+    assert [(s["metric"], s["labels"]) for s in body["items"]] == [
+        ("cpu.percent", {}),
+        ("disk.used_percent", {"mount": "/"}),
+    ]
+    _, body, _ = call("GET", "/api/v1/metrics/latest", query={"host_id": "host_a"})
+    assert [(s["metric"], s["value"]) for s in body["items"]] == [
+        ("cpu.percent", 19.0),
+        ("disk.used_percent", 40.0),
+    ]
+
+
+def test_a_new_interval_reaches_the_agent_with_its_next_batch(made: Container) -> None:
+    assert made.ingest.standing("host_a", "s", 0).interval_s == 5.0
+    assert call("PATCH", "/api/v1/config", body={"default_interval_s": 30})[0] == 200
+    assert made.ingest.standing("host_a", "s", 0).interval_s == 30.0
+    status, body, _ = call(
+        "PATCH", "/api/v1/hosts/host_a", body={"interval_s": 10, "labels": {"env": "prod"}}
+    )
+    assert (status, body["interval_s"], body["interval_overridden"], body["labels"]) == (
+        200,
+        10.0,
+        True,
+        {"env": "prod"},
+    )
+    assert made.ingest.standing("host_a", "s", 0).interval_s == 10.0
+    call("PATCH", "/api/v1/hosts/host_a", body={"interval_s": None})
+    assert made.ingest.standing("host_a", "s", 0).interval_s == 30.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"interval_s": 1}, {"interval_s": 9999}, {"labels": {"Bad Name": "x"}}, {"labels": None}, {"nmae": "x"}],
+)
+def test_what_a_host_cannot_be_changed_to_is_refused(made: Container, body: dict[str, Any]) -> None:
+    assert call("PATCH", "/api/v1/hosts/host_a", body=body)[0] == 422
+    assert call("PATCH", "/api/v1/hosts/host_nobody", body={"may_be_off": True})[0] == 404
+    assert call("PATCH", "/api/v1/hosts/host_a", Role.VIEWER, body={"may_be_off": True})[0] == 403
+
+
+RULE = {
+    "name": "CPU",
+    "severity": "high",
+    "conditions": [{"metric": "cpu.percent", "comparison": "above", "enter": 90, "leave": 80}],
+}
+
+
+def test_a_rule_lives_from_making_to_deleting_under_its_etag(made: Container) -> None:
+    status, rule, headers = call("POST", "/api/v1/rules", body=RULE)
+    assert (status, headers["Location"]) == (201, f"/api/v1/rules/{rule['id']}")
+    path = headers["Location"]
+    _, read, headers = call("GET", path)
+    assert read == rule
+    tag = headers["ETag"]
+    status, changed, headers = call("PUT", path, body={**RULE, "for_s": 5}, headers={"If-Match": tag})
+    assert (status, changed["for_s"]) == (200, 5)
+    assert headers["ETag"] != tag
+    assert call("PUT", path, body=RULE, headers={"If-Match": tag})[0] == 412
+    assert rule["id"] in [item["id"] for item in call("GET", "/api/v1/rules")[1]["items"]]
+    assert call("DELETE", path)[0] == 204
+    assert call("DELETE", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"conditions": []},
+        {"conditions": [{"metric": "cpu.percent", "comparison": "above", "enter": 80, "leave": 90}]},
+        {
+            "conditions": [
+                {"metric": "cpu.percent", "comparison": "above", "enter": 1, "measure": "change_per_hour"}
+            ]
+        },
+        {"conditions": [{"metric": "CPU'; DROP TABLE", "comparison": "above", "enter": 1}]},
+        {"severity": "urgent"},
+        {"for_s": -1},
+        {"name": ""},
+    ],
+)
+def test_a_rule_that_cannot_work_is_refused_with_the_field_named(changes: dict[str, Any]) -> None:
+    status, problem, _ = call("POST", "/api/v1/rules", body={**RULE, **changes})
+    assert status == 422
+    assert problem["errors"]
