@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.api_gateway import Router
 from aws_lambda_powertools.event_handler.openapi.params import Query
+from pydantic import StringConstraints
 
 from farwatch.bootstrap import container
 from farwatch.domain.catalogue import CATALOGUE
@@ -20,13 +21,14 @@ from farwatch.ports.metric_store import SeriesData
 router = Router()
 
 HostId = Annotated[str, Query(pattern=r"^host_[a-z0-9_]{1,60}$", description="Id of a host.")]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
+OneHost = Annotated[str, StringConstraints(pattern=r"^host_[a-z0-9_]{1,60}$")]
 Names = Annotated[
-    list[str], Query(min_length=1, max_length=20, description="Metric names; repeat the parameter.")
+    list[MetricName], Query(min_length=1, max_length=20, description="Metric names; repeat the parameter.")
 ]
 Hosts = Annotated[
-    list[str], Query(min_length=1, max_length=20, description="Host ids; repeat the parameter.")
+    list[OneHost], Query(min_length=1, max_length=20, description="Host ids; repeat the parameter.")
 ]
-Millis = Annotated[int, Query(ge=0, le=2**53, description="Epoch milliseconds.")]
 
 
 class MetricOut(Answer):
