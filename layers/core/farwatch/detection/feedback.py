@@ -18,8 +18,8 @@ CEILING = 0.99
 def threshold(false_alarms: Sequence[float], base: float = DEFAULT_THRESHOLD) -> float:
     """Return the threshold in [base, ``CEILING``] of a series, given the scores of its false alarms.
 
-    Each verdict raises it by ``STEP``, and at least half-way towards a step above the score of that alarm: one
-    verdict makes the same alarm unlikely, two rule it out, and the order does not matter.
+    Each verdict raises it by ``STEP``, and at least half-way towards a step above the score of that alarm:
+    one verdict makes the same alarm unlikely, two rule it out, and the order does not matter.
     """
     raised = base
     for score in sorted(false_alarms):

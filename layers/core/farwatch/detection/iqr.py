@@ -3,6 +3,7 @@
 import numpy as np
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
+from farwatch.detection.streaming import Fields
 
 WINDOW = 144
 """Values kept: half a day at five minutes."""
@@ -13,6 +14,7 @@ class InterquartileRange:
 
     name = "iqr"
     version = 1
+    calibrated = False
     dtype = np.dtype([("ring", "<f4", (WINDOW,)), ("count", "<i8")])
 
     def new_state(self, n_series: int) -> StateArray:
@@ -22,10 +24,10 @@ class InterquartileRange:
         return state
 
     def step(
-        self, state: StateArray, _now: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[FloatArray, ...]:
         """See ``Oddness.step``. The expected range is Tukey's: quartiles ± 1.5 ranges."""
-        ring, count = state["ring"], state["count"]
+        ring, count = fields["ring"], fields["count"]
         held = np.minimum(count, WINDOW)
         warm = held >= 12
         ordered = np.sort(ring, axis=1)
@@ -38,7 +40,7 @@ class InterquartileRange:
         raw = np.where(warm, np.maximum(np.maximum(q1 - x, x - q3) / spread, 0.0), 0.0)
         place = (count % WINDOW).astype(np.intp)
         ring[rows[ok], place[ok]] = x[ok]
-        state["count"] = count + ok
+        fields["count"] = count + ok
         low = np.where(warm, q1 - 1.5 * spread, np.nan)
         high = np.where(warm, q3 + 1.5 * spread, np.nan)
         kind = np.where(x > q3, Pattern.SPIKE, Pattern.DIP)

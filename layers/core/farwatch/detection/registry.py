@@ -21,7 +21,11 @@ def get(name: str = "default") -> Detector:
     from farwatch.detection.streaming import Streaming
 
     match name:
-        case "default" | "zscore":
+        case "default":
+            from farwatch.detection.novelty import Novelty
+
+            return Streaming(Novelty())
+        case "zscore":
             from farwatch.detection.zscore import ZScore
 
             return Streaming(ZScore())

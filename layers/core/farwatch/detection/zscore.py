@@ -3,6 +3,7 @@
 import numpy as np
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
+from farwatch.detection.streaming import Fields
 
 WINDOW = 288.0
 """Samples of effective memory: a day at five minutes."""
@@ -13,6 +14,7 @@ class ZScore:
 
     name = "zscore"
     version = 1
+    calibrated = False
     dtype = np.dtype([("mean", "<f8"), ("variance", "<f8"), ("count", "<f8")])
 
     def new_state(self, n_series: int) -> StateArray:
@@ -20,10 +22,10 @@ class ZScore:
         return np.zeros(n_series, self.dtype)
 
     def step(
-        self, state: StateArray, _now: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[FloatArray, ...]:
         """See ``Oddness.step``. The expected range is three deviations each way."""
-        mean, variance, count = state["mean"].copy(), state["variance"], state["count"]
+        mean, variance, count = fields["mean"].copy(), fields["variance"], fields["count"]
         deviation = np.sqrt(variance)
         warm = count >= 10
         # A deviation below float noise of the mean is no scale: such a series is constant.
@@ -33,9 +35,9 @@ class ZScore:
         reach = np.where(warm, 10.0 * np.maximum(deviation, floor), np.inf)
         delta = np.clip(x - mean, -reach, reach)
         rate = np.maximum(1.0 / (count + 1.0), 1.0 / WINDOW)
-        state["mean"] = np.where(ok, mean + rate * delta, mean)
-        state["variance"] = np.where(ok, (1.0 - rate) * (variance + rate * delta * delta), variance)
-        state["count"] = np.minimum(count + ok, 2 * WINDOW)
+        fields["mean"] = np.where(ok, mean + rate * delta, mean)
+        fields["variance"] = np.where(ok, (1.0 - rate) * (variance + rate * delta * delta), variance)
+        fields["count"] = np.minimum(count + ok, 2 * WINDOW)
         low = np.where(warm, mean - 3 * deviation, np.nan)
         high = np.where(warm, mean + 3 * deviation, np.nan)
         kind = np.where(x > mean, Pattern.SPIKE, Pattern.DIP)
