@@ -5,6 +5,7 @@ A handler asks ``container()`` for its use case; tests build a ``Container`` of 
 
 from __future__ import annotations
 
+import time
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,30 +16,43 @@ from farwatch.settings import Secrets, Settings, load_secrets
 
 if TYPE_CHECKING:
     from farwatch.adapters.access_tokens import JwtAccessTokens
+    from farwatch.adapters.channels.book import Book
     from farwatch.adapters.mail import SmtpMail
     from farwatch.adapters.passwords import Argon2Passwords
     from farwatch.adapters.postgres.audit import PostgresAuditLog
+    from farwatch.adapters.postgres.channels import PostgresChannels
     from farwatch.adapters.postgres.credentials import PostgresCredentials
+    from farwatch.adapters.postgres.deliveries import PostgresDeliveries
     from farwatch.adapters.postgres.hosts import PostgresHosts
+    from farwatch.adapters.postgres.incidents import PostgresIncidents
     from farwatch.adapters.postgres.people import PostgresPeople
+    from farwatch.adapters.postgres.preferences import PostgresAudience, PostgresInbox
     from farwatch.adapters.postgres.rules import PostgresRules
     from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
     from farwatch.adapters.redis.client import Redis
     from farwatch.adapters.redis.credentials import CachedCredentials
     from farwatch.adapters.redis.replies import RedisReplies
     from farwatch.adapters.redis.sessions import RedisSessions, RedisTickets
+    from farwatch.adapters.sealing import Sealer
+    from farwatch.adapters.sns import SnsEventTopic
     from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
+    from farwatch.domain.routing import Channel
     from farwatch.http.cursors import Cursors
+    from farwatch.ports.deliveries import Sender
     from farwatch.ports.metric_store import MetricStore
     from farwatch.services.access import Access
     from farwatch.services.api_tokens import ApiTokens
     from farwatch.services.auth import Auth
     from farwatch.services.enrol import Enrol
+    from farwatch.services.incidents import Incidents
     from farwatch.services.ingest import Ingest
+    from farwatch.services.notify import Notify
+    from farwatch.services.outbox import Publisher
     from farwatch.services.people import ManagePeople
     from farwatch.services.process import Process
     from farwatch.services.query import Query
     from farwatch.services.rate_limits import SpendRateLimits
+    from farwatch.services.sweep import Sweep
 
 
 class Container:
@@ -333,6 +347,134 @@ class Container:
             PostgresAnomalies(self.database),
             self.signals,
             self.pushes,
+        )
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals the secrets that are kept in the database."""
+        from farwatch.adapters.sealing import Sealer
+
+        return Sealer(self.secrets.pepper)
+
+    @cached_property
+    def topic(self) -> SnsEventTopic:
+        """The topic of incident events."""
+        from farwatch.adapters.sns import SnsEventTopic
+
+        return SnsEventTopic(self.sns, self.settings.events_topic_arn)
+
+    @cached_property
+    def incident_store(self) -> PostgresIncidents:
+        """Incidents, their signals and timeline."""
+        from farwatch.adapters.postgres.incidents import PostgresIncidents
+
+        return PostgresIncidents(self.database)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """From the outbox to the topic."""
+        from farwatch.adapters.postgres.outbox import PostgresOutbox
+        from farwatch.services.outbox import Publisher
+
+        return Publisher(PostgresOutbox(self.database), self.topic)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        """The use cases around incidents."""
+        from farwatch.domain.incidents import Policy
+        from farwatch.services.incidents import Incidents
+
+        return Incidents(self.incident_store, self.publisher, Policy(group_wait_s=self.settings.group_wait_s))
+
+    @cached_property
+    def channels(self) -> PostgresChannels:
+        """The configured channels."""
+        from farwatch.adapters.postgres.channels import PostgresChannels
+
+        return PostgresChannels(self.database, self.sealer)
+
+    @cached_property
+    def audience(self) -> PostgresAudience:
+        """Who may be told, and how they want it."""
+        from farwatch.adapters.postgres.preferences import PostgresAudience
+
+        return PostgresAudience(self.database, self.sealer)
+
+    @cached_property
+    def inbox(self) -> PostgresInbox:
+        """In-app notifications."""
+        from farwatch.adapters.postgres.preferences import PostgresInbox
+
+        return PostgresInbox(self.database)
+
+    @cached_property
+    def deliveries(self) -> PostgresDeliveries:
+        """Deliveries and what became of them."""
+        from farwatch.adapters.postgres.deliveries import PostgresDeliveries
+
+        return PostgresDeliveries(self.database)
+
+    @cached_property
+    def book(self) -> Book:
+        """What stands behind each recipient."""
+        from farwatch.adapters.channels.book import Book
+
+        return Book(self.channels, self.audience, self.secrets.smtp)
+
+    @cached_property
+    def senders(self) -> dict[Channel, Sender]:
+        """One sender for each channel."""
+        from farwatch.adapters.channels.email import EmailSender
+        from farwatch.adapters.channels.pagerduty import PagerDutySender
+        from farwatch.adapters.channels.slack import SlackSender
+        from farwatch.domain.routing import Channel
+        from farwatch.services.inbox import InAppSender
+
+        url = self.settings.dashboard_url
+        return {
+            Channel.EMAIL: EmailSender(
+                self.book.mail_server, dashboard_url=url, environment=self.settings.environment
+            ),
+            Channel.SLACK: SlackSender(self.book.webhook, dashboard_url=url),
+            Channel.PAGERDUTY: PagerDutySender(self.book.pagerduty, dashboard_url=url),
+            Channel.IN_APP: InAppSender(self.inbox, self.pushes),
+        }
+
+    @cached_property
+    def notify(self) -> Notify:
+        """The use case behind the channel queues."""
+        from farwatch.services.notify import Notify
+
+        return Notify(
+            self.deliveries,
+            self.audience,
+            self.channels,
+            self.inbox,
+            self.senders,
+            ready=self.book.ready,
+            clock=lambda: time.time_ns() // 1_000_000,
+        )
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Everything that is done once a minute, most urgent first."""
+        from farwatch.adapters.postgres.sweep import PostgresSweepLog
+        from farwatch.domain.retention import Retention
+        from farwatch.services import sweep
+
+        log = PostgresSweepLog(self.database)
+        watch = sweep.Watch(self.hosts, self.incident_store, self.incidents, self.signals, log)
+        return sweep.Sweep(
+            {
+                "watch": watch.look,
+                "announce": lambda now: sweep.announce_due(self.incident_store, self.incidents, now),
+                "publish": self.publisher.publish_again,
+                "deliver": lambda now: sweep.ring_again(self.deliveries, self.topic, now),
+                "roll_up": self.metric_store.roll_up,
+                "retain": lambda now: self.metric_store.expire(Retention(), now),
+                "forget": lambda now: sweep.forget(self.incident_store, self.inbox, now),
+            },
+            log,
         )
 
 

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     environment: str = Field(
         "local", description="Name of this installation, shown in logs and notifications."
     )
+    group_wait_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Seconds a new incident waits for more signals before people are told.",
+    )
     sentry_dsn: str = Field("", description="Sentry DSN; empty switches error tracking off.")
     aws_endpoint_url: str = Field("", description="Endpoint of the local engine; empty on AWS.")
 

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from farwatch.adapters.sqs import in_batches
 from farwatch.domain.events import IncidentEvent
-from farwatch.domain.routing import channels_for
+from farwatch.domain.routing import Channel, channels_for
 from farwatch.observability import logger
 from farwatch.wire.messages import encode_event
 
@@ -22,12 +22,16 @@ class SnsEventTopic:
         self._client = client
         self._arn = arn
 
-    def publish(self, events: Sequence[IncidentEvent]) -> list[str]:
+    def publish(self, events: Sequence[IncidentEvent], only: Channel | None = None) -> list[str]:
         """Publish events and return the ids of those SNS took. What it did not take is logged and left to the outbox."""
         taken: list[str] = []
         for batch in in_batches(events, lambda event: len(encode_event(event).encode())):
             entries = [
-                {"Id": str(number), "Message": encode_event(event), "MessageAttributes": attributes(event)}
+                {
+                    "Id": str(number),
+                    "Message": encode_event(event),
+                    "MessageAttributes": attributes(event, only),
+                }
                 for number, event in enumerate(batch)
             ]
             try:
@@ -41,10 +45,10 @@ class SnsEventTopic:
         return taken
 
 
-def attributes(event: IncidentEvent) -> dict[str, dict[str, str]]:
+def attributes(event: IncidentEvent, only: Channel | None = None) -> dict[str, dict[str, str]]:
     """Return the message attributes that filter policies may use.
 
-    ``channels`` (String.Array of ``email``, ``slack``, ``pagerduty``, ``inapp``, and always ``live``), ``kind``
+    ``channels`` (String.Array of ``email``, ``slack``, ``pagerduty``, ``inapp``, and ``live``), ``kind``
     (``incident.opened`` …), ``severity`` and ``severity_rank`` (Number, 0 info … 3 critical), ``host`` (its id, or
     ``none``) and ``env`` (the host's label of that name, or ``none``).
     """
@@ -55,7 +59,7 @@ def attributes(event: IncidentEvent) -> dict[str, dict[str, str]]:
         "env": event.host_labels.get("env") or "none",
     }
     result = {name: {"DataType": "String", "StringValue": value} for name, value in text.items()}
-    names = [*sorted(channel.queue for channel in channels_for(event)), "live"]
+    names = [only.queue] if only else [*sorted(channel.queue for channel in channels_for(event)), "live"]
     result["channels"] = {"DataType": "String.Array", "StringValue": json.dumps(names)}
     result["severity_rank"] = {"DataType": "Number", "StringValue": str(event.severity.rank)}
     return result

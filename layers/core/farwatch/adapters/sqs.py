@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from farwatch.domain.pushes import Push
+from farwatch.domain.routing import Channel
 from farwatch.domain.signals import Signal
-from farwatch.errors import Unavailable
+from farwatch.errors import Misconfigured, Unavailable
 from farwatch.ids import new_id
+from farwatch.observability import logger
 from farwatch.wire.messages import encode_push, encode_signal
 
 BATCH = 10
@@ -104,3 +106,28 @@ def in_batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[
         total += weight
     if batch:
         yield batch
+
+
+def channel_of(queue_arn: str) -> Channel:
+    """Return the channel a ``…notify-<channel>`` queue belongs to. Raises Misconfigured for any other queue."""
+    name = queue_arn.rsplit(":", 1)[-1]
+    for channel in Channel:
+        if name.endswith(f"notify-{channel.queue}"):
+            return channel
+    raise Misconfigured(f"queue {name} is not named after a channel; expected …notify-email or the like")
+
+
+def come_back_in(client: Any, queue_arn: str, receipt_handle: str, seconds: int) -> None:
+    """Let a received message reappear after ``seconds`` (at most 12 h) instead of the queue's own time-out.
+
+    A failure is logged: the message then comes back when the queue thinks fit.
+    """
+    account, name = queue_arn.split(":")[-2:]
+    try:
+        client.change_message_visibility(
+            QueueUrl=f"{client.meta.endpoint_url.rstrip('/')}/{account}/{name}",
+            ReceiptHandle=receipt_handle,
+            VisibilityTimeout=min(seconds, 43_000),
+        )
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("visibility not changed", extra={"queue": name, "error": str(error)})

@@ -3,7 +3,7 @@
     pending ──claim──▶ sending ──sent──▶ delivered
        ▲                  ├──passing fault──▶ pending, with a time before which it is not tried
        │                  ├──refused for good──▶ failed
-       │                  ╰──tried too often──▶ dead ──redrive──▶ pending
+       │                  ╰──tried for a day──▶ dead ──redrive──▶ pending
        ╰──lease over (the worker died)──╯            suppressed: nothing to say to this recipient any more
 
 Deliveries of one incident to one recipient are sent in the order of its events, so nobody reads that something is
@@ -20,7 +20,7 @@ from enum import StrEnum
 from farwatch.domain.events import EventKind
 from farwatch.domain.routing import Channel
 
-MAX_ATTEMPTS = 12
+GIVE_UP_AFTER_S = 24 * 3600.0  # a mail server that is down over night still delivers in the morning
 LEASE_S = 90.0  # longer than any sender may take, so that two never send the same delivery at once
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 900.0

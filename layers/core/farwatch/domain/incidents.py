@@ -92,7 +92,7 @@ class Incident:
     ``severity`` is what people see and may set; ``peak`` the highest severity any uninhibited signal has had. ``lead`` is
     the fingerprint that title and reason speak of. ``announce_at`` is when people are told (``opened_at`` and the group
     wait), ``announced`` whether that has happened, ``paged`` whether any event went to the channels that interrupt.
-    ``version`` rises with every change; ``event_count`` is the ``seq`` of the last event.
+    ``version`` rises with every change that shows; ``event_count`` is the ``seq`` of the last event.
     """
 
     id: str
@@ -556,8 +556,9 @@ class _Step:
         )
 
     def change(self) -> Change:
-        """Return the finished change; the incident's version rises by one."""
-        self.incident = replace(self.incident, version=self.incident.version + 1)
+        """Return the finished change; the incident's version rises when people can see a difference."""
+        if self._timeline or self._events:
+            self.incident = replace(self.incident, version=self.incident.version + 1)
         return Change(self.group, tuple(self._timeline), tuple(self._events), self._touched)
 
 

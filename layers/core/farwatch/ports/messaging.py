@@ -7,6 +7,7 @@ from typing import Protocol
 
 from farwatch.domain.events import IncidentEvent
 from farwatch.domain.pushes import Push
+from farwatch.domain.routing import Channel
 from farwatch.domain.signals import Signal
 
 
@@ -27,5 +28,5 @@ class PushQueue(Protocol):
 class EventTopic(Protocol):
     """From the outbox to one queue per channel, and to ``live``."""
 
-    def publish(self, events: Sequence[IncidentEvent]) -> list[str]:
-        """Publish events and return the ids of those that were taken; the others stay in the outbox."""
+    def publish(self, events: Sequence[IncidentEvent], only: Channel | None = None) -> list[str]:
+        """Publish events, to one channel if ``only`` is given, and return the ids of those that were taken."""

@@ -1,0 +1,1 @@
+"""Signals into incidents."""

@@ -1,0 +1,1 @@
+"""The WebSocket API and what is pushed through it."""

@@ -1,0 +1,1 @@
+"""One module per channel: how its message is written, and how it is sent."""

@@ -1,0 +1,103 @@
+"""Posting JSON to a vendor: no redirects, a short time-out, and every answer sorted into passing and permanent."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from farwatch.domain.headlines import one_line
+from farwatch.errors import Misconfigured, Rejected, Unavailable
+
+TIMEOUT_S = 10.0
+_READ_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 2xx answer, cut to what a log line could want."""
+
+    status: int
+    text: str
+
+
+def check_address(url: str) -> None:
+    """Return when messages may be posted to ``url``: https, or http to this machine.
+
+    Raises Misconfigured for anything else, for credentials in the address, and for link-local hosts, where clouds keep
+    their instance secrets.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    local = host in {"localhost", "127.0.0.1", "::1"}
+    try:
+        linked = ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        linked = False
+    if (
+        not host
+        or linked
+        or "@" in parts.netloc
+        or not (parts.scheme == "https" or (parts.scheme == "http" and local))
+    ):
+        raise Misconfigured(
+            "a webhook address must be https://host/… without user name or password",
+            code="bad_webhook_address",
+        )
+
+
+def post_json(dependency: str, url: str, body: Mapping[str, Any]) -> Answer:
+    """Post ``body`` and return the answer. The address itself is a secret and appears in no error.
+
+    Raises Unavailable for 429 (with the far side's Retry-After), 408, 5xx and network faults, and Rejected for
+    everything else that is not 2xx, redirects included.
+    """
+    check_address(url)
+    data = json.dumps(body, ensure_ascii=False).encode()
+    try:
+        response = _pool().request(
+            "POST",
+            url,
+            body=data,
+            headers={"Content-Type": "application/json; charset=utf-8", "User-Agent": "farwatch"},
+            redirect=False,
+            retries=False,
+            timeout=urllib3.Timeout(connect=5.0, read=TIMEOUT_S),
+            preload_content=False,
+        )
+        text = response.read(_READ_BYTES).decode(errors="replace")
+        response.release_conn()
+    except urllib3.exceptions.HTTPError as error:
+        raise Unavailable(dependency, f"cannot be reached ({type(error).__name__})") from None
+    said = f"HTTP {response.status} {one_line(text, 200)}".strip()
+    if 200 <= response.status < 300:
+        return Answer(response.status, text)
+    if response.status in {408, 429} or response.status >= 500:
+        raise Unavailable(dependency, said, retry_after_s=retry_after(response.headers.get("Retry-After")))
+    raise Rejected(dependency, said)
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Return the seconds a Retry-After header asks for, given in seconds or as a date (RFC 9110 §10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds()) if at.tzinfo else None
+
+
+@cache
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(num_pools=8, maxsize=4)
