@@ -165,6 +165,8 @@ class Installer:
         }
         return {
             "UV_NO_PROGRESS": "1",
+            # As pip does: any of its indexes may have the file. The hash in the lock decides which is right.
+            "UV_INDEX_STRATEGY": "unsafe-best-match",
             **{name: value for name, value in found.items() if value and name not in os.environ},
         }
 
