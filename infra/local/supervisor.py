@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from infra.local import engine
+from infra.local import engine, first_run
 from infra.local.home import Home, Ports, State, start_time
 from infra.local.keys import Keys, secrets_document
 from infra.local.parts import Part, dashboard_part, engine_part, postgres_part, valkey_part
@@ -103,13 +103,16 @@ class Supervisor:
             )
             api = ports.urls()["api_url"]
             await self._until_ready(f"{api}/api/v1/health/ready")
+            welcome = await asyncio.to_thread(first_run.first_administrator, home)
+            await asyncio.to_thread(first_run.enrol_this_host, home, api)
+            await self._bring_up(first_run.agent_part(home, api))
             await dashboard
         finally:
             dashboard.cancel()
         self._state.ready = True
         self._state.save(home)
         self._keepers.append(asyncio.create_task(self._tidy_logs()))
-        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}")
+        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}{welcome}")
 
     async def _bring_up(self, part: Part) -> None:
         """Start `part`, wait until it can be used, and keep it from then on."""

@@ -150,7 +150,7 @@ def test_functions_are_given_the_settings_that_the_code_reads() -> None:
     read = {field.upper() for field in Settings.model_fields}
     # Read elsewhere: by Powertools itself, and by programs outside Lambda.
     assert {name for name in given - read if not name.startswith("POWERTOOLS_")} == set()
-    assert read - given == {"SECRETS_FILE", "AWS_ENDPOINT_URL", "DEFAULT_INTERVAL_S"}
+    assert read - given == {"SECRETS_FILE", "AWS_ENDPOINT_URL"}
 
 
 def test_no_secret_stands_in_an_environment_or_a_parameter_without_noecho() -> None:
@@ -164,24 +164,6 @@ def test_no_secret_stands_in_an_environment_or_a_parameter_without_noecho() -> N
     for name, parameter in TEMPLATE["Parameters"].items():
         if any(word in name.lower() for word in ("password", "token", "dsn")):
             assert parameter.get("NoEcho") is True, name
-
-
-def test_routes_without_an_authoriser_are_those_the_code_calls_public() -> None:
-    from farwatch.http.access import access_of
-    from functions.api.routes import ROUTERS
-
-    public = set()
-    for router in ROUTERS:
-        for (path, methods, *_), handler in router._routes.items():
-            access = access_of(handler)
-            if access is not None and access.public:
-                public |= {f"{method} {path.replace('<', '{').replace('>', '}')}" for method in methods}
-    open_routes = {
-        route["RouteKey"]
-        for route in of_type("AWS::ApiGatewayV2::Route").values()
-        if route["ApiId"] == {"Ref": "Api"} and route["AuthorizationType"] == "NONE"
-    }
-    assert open_routes == public
 
 
 def test_subscriptions_filter_by_attributes_that_events_carry() -> None:

@@ -1,0 +1,92 @@
+"""What an installation needs once, an administrator and this host enrolled, and how its own agent runs."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from infra.local.home import CHECKOUT, Home
+from infra.local.parts import Part, plain_environment
+from infra.local.process import Command
+
+if TYPE_CHECKING:
+    from farwatch.bootstrap import Container
+
+ADMINISTRATOR = "admin@farwatch.local"
+
+
+def first_administrator(home: Home) -> str:
+    """Make the first administrator unless there is a user; return what to tell, empty when there was one.
+
+    The password is made here, shown once and kept nowhere.
+    """
+    from farwatch.domain.rbac import COMMAND_LINE
+    from farwatch.errors import Conflict
+
+    container = _container(home)
+    if container.people.count():
+        return ""
+    password = "-".join(secrets.token_hex(2) for _ in range(5))
+    try:
+        container.auth.create_first_admin(COMMAND_LINE, ADMINISTRATOR, "Administrator", password, _now())
+    except Conflict:  # somebody else was quicker, and has said theirs
+        return ""
+    return (
+        f"\n  Sign in as {ADMINISTRATOR} with the password {password}\n"
+        "  It is shown this once; change it after signing in."
+    )
+
+
+def enrol_this_host(home: Home, api_url: str) -> None:
+    """Enrol the machine this runs on, unless its agent has a credential for a host that the database knows.
+
+    Raises `collector_agent.enrolment.EnrolmentError` when the API refuses.
+    """
+    from collector_agent import state
+    from collector_agent.enrolment import describe_host, enrol
+    from collector_agent.transport import Transport
+    from farwatch.domain.rbac import COMMAND_LINE
+
+    container = _container(home)
+    folder = home.path("agent")
+    credentials = state.load_credentials(folder)
+    if credentials is not None and container.credentials.agent(credentials.host_id) is not None:
+        return
+    made = container.enrol.create_enrolment_token(
+        COMMAND_LINE, _now(), name="this machine", lifetime_ms=120_000
+    )
+    transport = Transport(api_url, timeout=30.0)
+    state.save_credentials(folder, enrol(transport, api_url, made.text, describe_host(), {"env": "local"}))
+
+
+def agent_part(home: Home, api_url: str) -> Part:
+    """The agent of this host. Its settings are in `agent/agent.toml` of the data folder, empty at first."""
+
+    def command() -> Command:
+        folder = home.path("agent")
+        settings = folder / "agent.toml"
+        if not settings.exists():
+            settings.write_text("# Settings of this host's agent; docs/agent.md lists them.\n")
+        environment = {
+            **plain_environment(),
+            "FARWATCH_AGENT_SERVER": api_url,
+            "FARWATCH_AGENT_STATE_DIR": str(folder),
+        }
+        argv = [sys.executable, "-m", "collector_agent", "--config", str(settings), "run"]
+        return Command(argv, environment, CHECKOUT)
+
+    # It has nothing that could be asked; one that cannot run ends at once and is started again, which is said.
+    return Part("agent", "Agent", "samples this host", command, lambda: True)
+
+
+def _container(home: Home) -> Container:
+    from farwatch.bootstrap import Container
+    from farwatch.settings import Settings
+
+    return Container(Settings(secrets_file=home.secrets))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
