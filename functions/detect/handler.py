@@ -1,4 +1,4 @@
-"""Runs a named detector over a range of samples, for those that need scikit-learn: a calculation, with no store behind it."""
+"""Runs a named detector over a range of samples, where that needs scikit-learn: a calculation, no store behind it."""
 
 from __future__ import annotations
 

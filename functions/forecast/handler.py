@@ -1,4 +1,4 @@
-"""Makes a forecast from a history: a calculation, with no store behind it. The models' imports happen where they are used."""
+"""Makes a forecast from a history: a calculation, no store behind it. Models are imported where they are used."""
 
 from __future__ import annotations
 
