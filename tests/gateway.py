@@ -46,9 +46,13 @@ class Gateway:
 
     def verdict(self, token: str | None) -> dict[str, Any]:
         """Return what the authoriser says about a credential."""
+        return self.verdict_for(f"Bearer {token}" if token is not None else None)
+
+    def verdict_for(self, authorization: str | None) -> dict[str, Any]:
+        """Return what the authoriser says about an ``Authorization`` header."""
         from functions.authorizer.handler import handler
 
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        headers = {"Authorization": authorization} if authorization is not None else {}
         answer = handler({"version": "2.0", "headers": headers}, None)
         assert answer["isAuthorized"] is True
         verdict = answer["context"]

@@ -18,7 +18,7 @@ class Access:
 
     ``permission`` None with ``public`` None means any signed-in person. ``public`` is the reason why the route needs no
     credential. ``audit`` names the action in the audit log; a reading route without it is not recorded, a
-    changing route without it is recorded under its operation id. ``limit`` names the stricter rate limit it has.
+    changing route without it is recorded under its function's name. ``limit`` names the stricter rate limit it has.
     """
 
     permission: Permission | None = None

@@ -186,14 +186,16 @@ class Api(APIGatewayHttpResolver):
         try:
             self._access_log.record_request(
                 self._caller,
-                action=access.audit or route.operation_id,
+                action=access.audit or route.func.__name__,
                 target=" ".join(arguments.values()),
                 outcome="denied" if denied else "done",
                 detail={"status": response.status_code, "method": route.method, "route": route.path},
             )
         except FarwatchError as error:
             # The change has happened; losing its row must be as loud as it can be without undoing the change.
-            logger.error("audit row not written", action=access.audit or route.operation_id, error=str(error))
+            logger.error(
+                "audit row not written", action=access.audit or route.func.__name__, error=str(error)
+            )
             report_exception(error)
 
     def _answer(self, error: Exception) -> Response[str]:

@@ -13,6 +13,7 @@ from farwatch.http.app import Api
 from farwatch.http.models import Problem
 from farwatch.http.problems import MEDIA_TYPE
 
+PROBLEM_STATUSES = (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 502, 503)
 _PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -51,7 +52,9 @@ def openapi_document(api: Api, *, version: str) -> dict[str, Any]:
         access = access_of(route.func)
         operation = document["paths"].get(route.openapi_path, {}).get(route.method.lower())
         if operation is not None and access is not None:
+            operation["operationId"] = route.func.__name__
             _finish(operation, access, route.openapi_path)
+    components["responses"] = {f"Problem{status}": _problem_response(status) for status in PROBLEM_STATUSES}
     document["paths"] = dict(sorted(document["paths"].items()))
     return document
 
@@ -77,9 +80,10 @@ def _finish(operation: dict[str, Any], access: Access, path: str) -> None:
     responses.pop("500", None)
     if 422 not in statuses:
         responses.pop("422", None)
+    responses.get("204", {}).pop("content", None)
+    statuses |= {int(status) for status in responses if int(status) >= 400}
     for status in statuses:
-        if str(status) not in responses or status == 422:
-            responses[str(status)] = dict(_problem_response(status))
+        responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     operation["responses"] = dict(sorted(responses.items()))
 
 
