@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from farwatch.adapters.postgres.rules import PostgresRules
     from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
     from farwatch.adapters.redis.client import Redis
+    from farwatch.adapters.redis.connections import RedisConnections, RedisPushed
     from farwatch.adapters.redis.credentials import CachedCredentials
     from farwatch.adapters.redis.replies import RedisReplies
     from farwatch.adapters.redis.sessions import RedisSessions, RedisTickets
@@ -454,6 +455,20 @@ class Container:
             ready=self.book.ready,
             clock=lambda: time.time_ns() // 1_000_000,
         )
+
+    @cached_property
+    def connections(self) -> RedisConnections:
+        """Open WebSocket connections."""
+        from farwatch.adapters.redis.connections import RedisConnections
+
+        return RedisConnections(self.redis)
+
+    @cached_property
+    def pushed(self) -> RedisPushed:
+        """What was pushed lately."""
+        from farwatch.adapters.redis.connections import RedisPushed
+
+        return RedisPushed(self.redis)
 
     @cached_property
     def sweep(self) -> Sweep:
