@@ -39,6 +39,13 @@ def first_administrator(home: Home) -> str:
     )
 
 
+def stock_rules(home: Home) -> None:
+    """Install the stock rules that this installation has never had."""
+    from farwatch.domain.stock_rules import STOCK_RULES
+
+    _container(home).rules.install_stock(STOCK_RULES)
+
+
 def enrol_this_host(home: Home, api_url: str) -> None:
     """Enrol the machine this runs on, unless its agent has a credential for a host that the database knows.
 

@@ -104,6 +104,7 @@ class Supervisor:
             api = ports.urls()["api_url"]
             await self._until_ready(f"{api}/api/v1/health/ready")
             welcome = await asyncio.to_thread(first_run.first_administrator, home)
+            await asyncio.to_thread(first_run.stock_rules, home)
             await asyncio.to_thread(first_run.enrol_this_host, home, api)
             await self._bring_up(first_run.agent_part(home, api))
             await dashboard

@@ -144,6 +144,14 @@ def test_what_a_host_cannot_be_changed_to_is_refused(made: Container, body: dict
     assert call("PATCH", "/api/v1/hosts/host_a", Role.VIEWER, body={"may_be_off": True})[0] == 403
 
 
+def test_stock_rules_come_once_and_do_not_come_back(made: Container) -> None:
+    assert made.rules.install_stock(STOCK_RULES) == len(STOCK_RULES)
+    gone = STOCK_RULES[0]
+    assert call("DELETE", f"/api/v1/rules/{gone.id}")[0] == 204
+    assert made.rules.install_stock(STOCK_RULES) == 0
+    assert gone.id not in [rule.id for rule in made.rules.all()]
+
+
 RULE = {
     "name": "CPU",
     "severity": "high",

@@ -45,16 +45,29 @@ class PostgresRules:
             ).fetchone()
         return None if row is None else int(row["version"])
 
-    def add_missing(self, rules: Sequence[Rule]) -> int:
-        """Insert those rules whose id is not there yet (the stock set on a new installation) and return how many."""
+    def install_stock(self, rules: Sequence[Rule]) -> int:
+        """Insert the stock rules that were never installed here and return how many.
+
+        What was installed once is remembered, so a stock rule that people deleted does not come back with an upgrade,
+        and one that they edited stays as they made it.
+        """
         with self._database.transaction() as connection:
-            return sum(
+            row = connection.execute(
+                "SELECT value FROM config WHERE key = 'stock_rules' FOR UPDATE"
+            ).fetchone()
+            installed = set(row["value"]) if row is not None else set()
+            fresh = [rule for rule in rules if rule.id not in installed]
+            for rule in fresh:
                 connection.execute(
                     "INSERT INTO rules (id, name, document) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
                     (rule.id, rule.name, Jsonb(msgspec.to_builtins(rule))),
-                ).rowcount
-                for rule in rules
+                )
+            connection.execute(
+                """INSERT INTO config (key, value) VALUES ('stock_rules', %s)
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now()""",
+                (Jsonb(sorted(installed | {rule.id for rule in fresh})),),
             )
+        return len(fresh)
 
     def delete(self, rule_id: str) -> bool:
         """Delete the rule; False when there was none."""
