@@ -1,6 +1,6 @@
 """The dashboard's server: ``streamlit run dashboard/app.py`` (settings: :mod:`dashboard.settings`).
 
-An ASGI application: Streamlit runs ``main.py`` for the pages, and :mod:`dashboard.routes` adds the live stream, the
+An ASGI application: Streamlit runs ``entry/main.py`` for the pages, and :mod:`dashboard.routes` adds the live stream, the
 session cookie and the components' files to the same origin.
 """
 
@@ -30,4 +30,4 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     STORE.close()
 
 
-app = st.App("main.py", routes=routes(), lifespan=lifespan)
+app = st.App("entry/main.py", routes=routes(), lifespan=lifespan)

@@ -80,7 +80,7 @@ SHORT = {
 
 
 def trace(series: RangeSeries, name: str) -> dict[str, Any]:
-    """Return one trace; min and max come along where the answer has them."""
+    """Return one trace; min and max come along where they differ from the values, as in an average over a bucket."""
     made: dict[str, Any] = {
         "name": name,
         "host_id": series["host_id"],
@@ -91,7 +91,7 @@ def trace(series: RangeSeries, name: str) -> dict[str, Any]:
     }
     for edge in ("min", "max"):
         values = series.get(edge)
-        if isinstance(values, list) and values:
+        if isinstance(values, list) and values and values != series["values"]:
             made[edge] = values[-MOST_POINTS:]
     return made
 
@@ -148,14 +148,13 @@ def metric_panel(
     """Return one panel with every series of ``metric`` in the answer, named by host and labels."""
     series = [one for one in answer["series"] if one["metric"] == metric["name"]]
     series.sort(key=_peak, reverse=True)
-    bounds = metric.get("bounds") or [None, None]
     several = len({one["host_id"] for one in series}) > 1
     return {
         "id": metric["name"],
         "title": metric["name"]
         + ("" if len(series) <= most_traces else f" (busiest {most_traces} of {len(series)})"),
         "unit": metric.get("unit", ""),
-        "range": [bounds[0], bounds[1]],
+        "range": [metric.get("low"), metric.get("high")],
         "empty": "No samples of this metric in this range. Does the host report it?",
         "traces": [
             trace(one, _explorer_name(one, host_names, several=several)) for one in series[:most_traces]

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 
 import httpx
@@ -19,7 +20,6 @@ from dashboard.wire import (
     Config,
     FieldProblem,
     Host,
-    HostPage,
     Incident,
     IncidentPage,
     LatestSample,
@@ -110,6 +110,31 @@ def problem_of(response: httpx.Response) -> Problem:
     )
 
 
+def in_milliseconds(value: Any) -> Any:
+    """Return decoded JSON with every moment (``at`` and ``…_at``, RFC 3339 on the wire) as epoch milliseconds."""
+    if isinstance(value, list):
+        return (
+            [in_milliseconds(item) for item in value]
+            if value and not isinstance(value[0], (int, float))
+            else value
+        )
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _moment(item)
+        if isinstance(item, str) and (key == "at" or key.endswith("_at"))
+        else in_milliseconds(item)
+        for key, item in value.items()
+    }
+
+
+def _moment(text: str) -> int | str:
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        return text
+
+
 @dataclass
 class Credentials:
     """How a client proves who it is: ``bearer()`` returns a token, ``renew(stale)`` a newer one or raises SignedOut."""
@@ -184,6 +209,7 @@ class Client:
             return response
 
     def _get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of a GET. A list repeats its parameter, None leaves it out, ``from_`` means ``from``."""
         pairs: list[tuple[str, Any]] = []
         for name, value in params.items():
             if value is None:
@@ -193,11 +219,11 @@ class Client:
                 pairs.extend((key, item) for item in value)
             else:
                 pairs.append((key, value))
-        return self.call("GET", path, params=pairs).json()
+        return in_milliseconds(self.call("GET", path, params=pairs).json())
 
     def _send(self, method: str, path: str, json: Any = None, if_match: str | None = None) -> Any:
         response = self.call(method, path, json=json, if_match=if_match)
-        return response.json() if response.content else None
+        return in_milliseconds(response.json()) if response.content else None
 
     # -- people ----------------------------------------------------------------------------------------------
 
@@ -209,9 +235,13 @@ class Client:
         """Exchange a refresh token, which is used up by this, for new tokens."""
         return cast(Tokens, self._send("POST", "/auth/refresh", {"refresh_token": refresh_token}))
 
-    def log_out(self, refresh_token: str) -> None:
+    def log_out(self) -> None:
         """End this session at the back end."""
-        self._send("POST", "/auth/logout", {"refresh_token": refresh_token})
+        self._send("POST", "/auth/logout")
+
+    def permissions(self) -> frozenset[str]:
+        """Return everything the caller may do, such as ``incidents:write``."""
+        return frozenset(self._get("/auth/me")["permissions"])
 
     def preferences(self) -> Preferences:
         """Return the caller's own preferences."""
@@ -227,16 +257,9 @@ class Client:
 
     # -- hosts and configuration -----------------------------------------------------------------------------
 
-    def hosts(self, limit: int = 200) -> list[Host]:
-        """Return every host the caller may see, following the cursor to its end."""
-        items: list[Host] = []
-        cursor: str | None = None
-        while True:
-            page = cast(HostPage, self._get("/hosts", limit=limit, cursor=cursor))
-            items.extend(page["items"])
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return items
+    def hosts(self) -> list[Host]:
+        """Return every host that is not retired, by name."""
+        return cast(list[Host], self._get("/hosts")["items"])
 
     def host(self, host_id: str) -> Host:
         """Return one host."""
@@ -256,7 +279,7 @@ class Client:
 
     def create_enrolment_token(self, name: str) -> dict[str, Any]:
         """Create a token that lets agents enrol; the answer holds the token, once, and a line to paste."""
-        return cast(dict[str, Any], self._send("POST", "/agents/enrolment-tokens", {"name": name}))
+        return cast(dict[str, Any], self._send("POST", "/enrolment-tokens", {"name": name}))
 
     # -- metrics ---------------------------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from dashboard.wire import Preferences
 from dashboard.words import plain
 
 T = TypeVar("T")
-CHANGERS = frozenset({"admin", "operator"})
 _SESSION = "farwatch.session"
 _CODE = "farwatch.code"
 _FRAGMENTS = "farwatch.fragments"
@@ -88,14 +87,9 @@ def sign_out() -> None:
             st.toast(f"Signed out here. The back end could not be told: {plain(error.message)}")
 
 
-def may_change() -> bool:
-    """Return whether the person may change things; the API checks again, this only decides what is offered."""
-    return current().user.get("role") in CHANGERS
-
-
-def is_admin() -> bool:
-    """Return whether the person is an administrator."""
-    return current().user.get("role") == "admin"
+def may(permission: str) -> bool:
+    """Return whether the person may do something; the API checks again, this only decides what is offered."""
+    return permission in current().permissions
 
 
 def remembered(name: str, ttl_s: float, load_it: Callable[[], T]) -> T:

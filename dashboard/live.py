@@ -352,7 +352,7 @@ class LiveFeed:
         """Keep a message, unless it is a repeat, and tell the listeners; first fetch what was missed before it."""
         with self._lock:
             topic = self._topics.setdefault(message.topic, _Topic())
-            key = message.id or f"{message.seq}:{message.at}"
+            key = f"{message.id}:{message.seq}:{message.at if not message.seq else 0}"
             if key in topic.ids:
                 return
             missed = fill and 0 < topic.last_seq < message.seq - 1

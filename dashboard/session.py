@@ -46,6 +46,7 @@ class Session:
     stream_key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     ended: bool = False
     last_used: float = 0.0
+    permissions: frozenset[str] = frozenset()
     memory: dict[str, tuple[float, Any]] = field(default_factory=dict, repr=False)
     _renewal: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _expires: float = 0.0
@@ -62,6 +63,8 @@ class Session:
         )
 
     def _bearer(self) -> str:
+        if self.ended:
+            raise SignedOut("You are signed out.")
         self.last_used = self.clock()
         token = self.tokens["access_token"]
         if self.clock() > self._expires - RENEW_BEFORE_S:
@@ -172,6 +175,7 @@ def sign_in(http: httpx.Client, settings: Settings, email: str, password: str) -
     tokens = anonymous.log_in(email, password)
     user = tokens.get("user") or {"id": "", "email": email, "name": email, "role": "guest"}
     session = Session(user, tokens, http, settings)
+    session.permissions = session.client.permissions()
     STORE.add(session)
     return session
 
@@ -179,6 +183,6 @@ def sign_in(http: httpx.Client, settings: Settings, email: str, password: str) -
 def sign_out(session: Session) -> None:
     """Log out at the API, best effort in order only: the session here ends even when the API is down."""
     try:
-        session.client.log_out(session.tokens["refresh_token"])
+        session.client.log_out()
     finally:
         STORE.remove(session)

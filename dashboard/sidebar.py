@@ -15,12 +15,14 @@ from dashboard.words import SEVERITY_ICON, ago, interval, plain
 INTERVALS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
 CHANNELS = {"email": "E-mail", "slack": "Slack", "pagerduty": "PagerDuty", "in_app": "In this dashboard"}
-TOPICS = ("incidents", "notifications", "fleet")
+TOPICS = {"incidents": "incidents:read", "notifications": "notifications:own", "fleet": "hosts:read"}
 _SEEN = "farwatch.seen_notifications"
 
 
 def unread_count() -> int:
     """Return how many notifications are unread, 0 when that cannot be found out."""
+    if not context.may("notifications:own"):
+        return 0
     try:
         return int(_page().get("unread", 0))
     except ApiError:
@@ -34,9 +36,11 @@ def _page() -> NotificationPage:
 def show(session: Session) -> None:
     """Draw the sidebar."""
     with st.sidebar:
-        components.pulse(session, TOPICS, code=context.cookie_code(), on_news=_news)
-        context.live_fragment("bell")
-        _bell()
+        topics = [topic for topic, permission in TOPICS.items() if context.may(permission)]
+        components.pulse(session, topics, code=context.cookie_code(), on_news=_news)
+        if context.may("notifications:own"):
+            context.live_fragment("bell")
+            _bell()
         with st.expander("Check interval", icon=":material/timer:"):
             _interval()
         with st.expander("What reaches me", icon=":material/outgoing_mail:"):
@@ -119,7 +123,7 @@ def _interval() -> None:
     except ApiError as error:
         st.caption(plain(error.message))
         return
-    if not context.may_change():
+    if not context.may("config:write"):
         st.markdown(f"Every host is sampled every **{interval(every)}**.")
         st.caption("Operators and administrators can change it.")
         return

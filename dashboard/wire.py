@@ -56,13 +56,6 @@ class Host(TypedDict, total=False):
     facts: dict[str, Any]
 
 
-class HostPage(TypedDict):
-    """A page of hosts."""
-
-    items: list[Host]
-    next_cursor: NotRequired[str | None]
-
-
 class Config(TypedDict, total=False):
     """What people change for the whole fleet."""
 
@@ -70,12 +63,14 @@ class Config(TypedDict, total=False):
 
 
 class MetricInfo(TypedDict, total=False):
-    """One row of the metric catalogue. ``bounds`` is [low, high]; either may be None."""
+    """One row of the metric catalogue; either bound may be None. ``bad`` says which direction is trouble."""
 
     name: str
     unit: str
     description: str
-    bounds: list[float | None] | None
+    bad: str
+    low: float | None
+    high: float | None
 
 
 class SeriesInfo(TypedDict):

@@ -203,19 +203,23 @@ class Panel {
     ))).filter(Boolean));
   }
 
-  /** Append samples to the trace that shows the series; returns whether there is one and something was new. */
+  /** Append samples to the trace that shows the series; returns whether there is one and something was new.
+   *  On a coarse chart (buckets wider than the sampling interval) they move the tip of the line instead of crowding it. */
   append(host, metric, labels, times, values) {
     const trace = this.byKey.get(`${host}|${metric}|${labels}`);
     if (!trace || !Array.isArray(values)) return false;
+    const step = this.charts.data.coarse ? this.charts.data.step_ms : 0;
     let last = trace.times.length ? trace.times[trace.times.length - 1] : -Infinity;
     let added = false;
     for (let i = 0; i < times.length; i += 1) {
       if (times[i] <= last || values[i] === null || values[i] === undefined) continue;
+      added = true;
+      if (times[i] - last < 0.8 * step) { trace.values[trace.values.length - 1] = values[i]; continue; }
       trace.times.push(times[i]);
       trace.values.push(values[i]);
       last = times[i];
-      added = true;
     }
+    if (trace.min) { trace.min.length = Math.min(trace.min.length, trace.times.length); trace.max.length = trace.min.length; }
     const [from] = this.charts.span();
     let cut = 0;
     while (cut < trace.times.length && trace.times[cut] < from - 60000) cut += 1;
@@ -271,7 +275,7 @@ class Panel {
       }
       if (i === 0 && previous.at !== null && data.follow && to - previous.at > 4 * step) gaps.push([previous.at + step, to]);
       if (trace.min && trace.max && trace.min.length) {
-        const bx = trace.times.map((t) => iso(t + shift));
+        const bx = trace.times.slice(0, trace.min.length).map((t) => iso(t + shift));
         traces.push({ x: bx, y: trace.min, mode: "lines", line: { width: 0 }, hoverinfo: "skip", connectgaps: false });
         traces.push({ x: bx, y: trace.max, mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: alpha(c, 0.18), hoverinfo: "skip", connectgaps: false });
       }

@@ -66,12 +66,12 @@ class Fleet {
     if (!row || message.type !== "samples" || !Array.isArray(times) || !Array.isArray(series)) return;
     row.seen = Math.max(row.seen || 0, times[times.length - 1]);
     row.status = typeof status === "string" ? status : "live";
+    const seen = {};
     for (const one of series) {
       const value = one.values[one.values.length - 1];
-      if (value === null || value === undefined) continue;
-      row.latest[one.metric] = value;
-      if (one.metric === "cpu.percent" && row.spark) row.spark = [...row.spark.slice(-59), value];
+      if (value !== null && value !== undefined) seen[one.metric] = Math.max(value, seen[one.metric] ?? -Infinity);
     }
+    Object.assign(row.latest, seen);
     this.root.dataset.newest = String(times[times.length - 1]);
     if (!document.hidden) this.fill(row);
   }

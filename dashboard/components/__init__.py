@@ -84,13 +84,15 @@ def charts(
     timezone: str | None,
     step_ms: int,
     follow: Mapping[str, int] | None = None,
+    coarse: bool = False,
     columns: int = 2,
     on_range: Callable[[dict[str, int] | None], None] | None = None,
 ) -> None:
     """Draw time charts (see :mod:`dashboard.charts` for panels).
 
     ``follow`` gives topics and their replay points: the charts then move with the clock and take pushes in the
-    browser. ``on_range`` hears of a zoom as ``{"from", "to"}`` in epoch ms, or None for a double click.
+    browser; on ``coarse`` charts, whose buckets are wider than the sampling interval, those fill whole buckets.
+    ``on_range`` hears of a zoom as ``{"from", "to"}`` in epoch ms, or None for a double click.
     """
     data = {
         **_common(session),
@@ -99,6 +101,7 @@ def charts(
         "timezone": timezone,
         "step_ms": step_ms,
         "follow": follow is not None,
+        "coarse": coarse,
         "topics": list(follow or ()),
         "after": dict(follow or {}),
         "columns": columns,

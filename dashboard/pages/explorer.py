@@ -86,6 +86,7 @@ def _body() -> None:
             timezone=context.timezone(),
             step_ms=int(answer["step_s"] * 1000),
             follow=follow,
+            coarse=bool(answer["step_s"] > min(host.get("interval_s", 5.0) for host in hosts)),
             columns=1 if len(chosen_metrics) == 1 else 2,
             on_range=zoomed,
         )

@@ -12,7 +12,7 @@ def show() -> None:
     """Show how to add the first host, and wait for its first batch."""
     st.header("Add your first host", anchor=False)
     st.markdown("Farwatch needs a small agent on each machine it is to watch. It takes about a minute.")
-    if not context.is_admin():
+    if not context.may("agents:manage"):
         st.info("Only an administrator can add hosts. Ask one to sign in here.", icon=":material/lock:")
         return
     enrolment("first")
@@ -33,18 +33,10 @@ def enrolment(key: str) -> None:
     answer, since = made
     with st.container(border=True):
         st.subheader("2 · Paste one line on the host", anchor=False)
-        st.code(install_line(answer), language="shell", wrap_lines=True)
+        st.code(answer["install"], language="shell", wrap_lines=True)
     with st.container(border=True):
         st.subheader("3 · Wait for the first batch", anchor=False)
         _waiting(since)
-
-
-def install_line(answer: dict[str, object]) -> str:
-    """Return the line to paste: the API's own, or one made from the token and this dashboard's API address."""
-    given = answer.get("install") or answer.get("command")
-    if isinstance(given, str) and given:
-        return given
-    return f"farwatch-agent enrol --url {context.settings().api_url} --token {answer['token']} && farwatch-agent run"
 
 
 @st.fragment(run_every="2s")

@@ -14,7 +14,9 @@ from dashboard.wire import Host, Incident
 from dashboard.words import SEVERITIES, ago, plain
 
 STATUSES = {"live": "✓ Live", "late": "◆ Late", "silent": "▲ Silent", "never_seen": "? Never seen"}
+MOST_PROBLEMS = 6
 MOST_SPARKS = 60
+HOSTS_PER_QUERY = 20
 
 
 def page() -> None:
@@ -38,11 +40,8 @@ def _body() -> None:
         first_run.show()
         return
     _title(hosts, incidents)
-    opened = components.strip(incidents[:6], clear=_all_clear(hosts), key="problems")
-    if opened:
-        go("incidents", {"id": opened})
-    if len(incidents) > 6:
-        st.caption(f"and {len(incidents) - 6} more on the incidents page")
+    if context.may("incidents:read"):
+        _problems(hosts, incidents)
     shown = _filtered(hosts)
     if not shown:
         st.info("No host matches the filter. Clear it to see all of them.", icon=":material/filter_alt_off:")
@@ -53,6 +52,14 @@ def _body() -> None:
     context.updated()
 
 
+def _problems(hosts: Sequence[Host], incidents: Sequence[Incident]) -> None:
+    opened = components.strip(incidents[:MOST_PROBLEMS], clear=_all_clear(hosts), key="problems")
+    if opened:
+        go("incidents", {"id": opened})
+    if len(incidents) > MOST_PROBLEMS:
+        st.caption(f"and {len(incidents) - MOST_PROBLEMS} more on the incidents page")
+
+
 def go(name: str, query: Mapping[str, str]) -> None:
     """Leave for another page with its address parameters."""
     from dashboard.pages.registry import named
@@ -61,7 +68,9 @@ def go(name: str, query: Mapping[str, str]) -> None:
 
 
 def open_incidents(host_id: str | None = None) -> list[Incident]:
-    """Return incidents that are not over, worst and newest first."""
+    """Return incidents that are not over, worst and newest first; none for people who may not see incidents."""
+    if not context.may("incidents:read"):
+        return []
     found = context.api().incidents(state=["open", "acknowledged"], host_id=host_id, limit=100)["items"]
     return sorted(found, key=badness)
 
@@ -126,12 +135,19 @@ def _haystack(host: Host) -> str:
 
 def _sparks(hosts: Sequence[Host]) -> dict[str, list[float | None]]:
     """Return an hour of CPU per host, in at most 60 points; nothing at all if the history cannot be read."""
+    if not context.may("metrics:read"):
+        return {}
     ids = tuple(host["id"] for host in hosts[:MOST_SPARKS])
 
     def load() -> dict[str, list[float | None]]:
         end = context.now()
-        answer = context.api().range(ids, ["cpu.percent"], end - HOUR, end, points=60)
-        return {series["host_id"]: series["values"][-60:] for series in answer["series"]}
+        found: dict[str, list[float | None]] = {}
+        for first in range(0, len(ids), HOSTS_PER_QUERY):
+            answer = context.api().range(
+                ids[first : first + HOSTS_PER_QUERY], ["cpu.percent"], end - HOUR, end, points=60
+            )
+            found.update({series["host_id"]: series["values"][-60:] for series in answer["series"]})
+        return found
 
     try:
         return context.remembered(f"sparks:{hash(ids)}", 60, load)

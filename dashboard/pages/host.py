@@ -45,7 +45,10 @@ def page() -> None:
     for key in ("host-head", "host-charts"):
         context.live_fragment(key)
     _head(host_id)
-    _charts(host_id)
+    if not context.may("metrics:read"):
+        st.info("Your role may see that this host is there, not what it measures.", icon=":material/lock:")
+        return
+    _charts(host_id, host.get("interval_s", 5.0))
     _facts(host)
 
 
@@ -87,7 +90,7 @@ def _head(host_id: str) -> None:
 
 
 @st.fragment(key="host-charts")
-def _charts(host_id: str) -> None:
+def _charts(host_id: str, every: float) -> None:
     session = context.current()
     topic = f"host:{host_id}"
     after = components.replay_points(session, [topic])
@@ -95,7 +98,11 @@ def _charts(host_id: str) -> None:
     with context.failures_shown("load the charts"):
         metrics = sorted({metric for plan in HOST_PANELS for metric in plan.metrics})
         answer = context.api().range([host_id], metrics, chosen.start, chosen.end, points=POINTS)
-        incidents = context.api().incidents(host_id=host_id, limit=50)["items"]
+        incidents = (
+            context.api().incidents(host_id=host_id, limit=50)["items"]
+            if context.may("incidents:read")
+            else []
+        )
         follow = after if chosen.preset is not None and answer["tier"] == "raw" else None
         panels = host_panels(
             answer, incidents=_within(incidents, chosen), anomalies=_anomalies(host_id, chosen)
@@ -109,6 +116,7 @@ def _charts(host_id: str) -> None:
             timezone=context.timezone(),
             step_ms=int(answer["step_s"] * 1000),
             follow=follow,
+            coarse=bool(answer["step_s"] > every),
             on_range=zoomed,
         )
         pace = ranges.resolution(answer["tier"], answer["step_s"], "mean")
@@ -127,6 +135,8 @@ def _within(incidents: list[Incident], chosen: ranges.Range) -> list[Incident]:
 
 
 def _anomalies(host_id: str, chosen: ranges.Range) -> list[Anomaly]:
+    if not context.may("anomalies:read"):
+        return []
     try:
         return context.api().anomalies(host_id=host_id, start=chosen.start, end=chosen.end)["items"]
     except ApiError as error:
@@ -161,7 +171,7 @@ def _interval(host: Host) -> None:
         f"This host is sampled every **{interval(every)}**, {'set for it alone' if own else 'as the whole fleet is'}. "
         "A change reaches its agent with its next batch, without a restart."
     )
-    if not context.may_change():
+    if not context.may("hosts:write"):
         st.caption("Operators and administrators can change it.")
         return
     options = sorted({*INTERVALS, every})

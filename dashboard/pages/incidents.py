@@ -131,7 +131,7 @@ def _actions(incident: Incident) -> None:
 
     state, incident_id = incident.get("state"), incident["id"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        if context.may_change() and state != "resolved":
+        if context.may("incidents:write") and state != "resolved":
             if state == "open" and st.button(
                 "Acknowledge", type="primary", icon=":material/pan_tool:", shortcut="a"
             ):
@@ -151,7 +151,7 @@ def _actions(incident: Incident) -> None:
                 "to": str(min((over or context.now()) + 10 * MINUTE, context.now())),
             },
         )
-    if not context.may_change():
+    if not context.may("incidents:write"):
         st.caption("You may look but not acknowledge or resolve: that takes the operator role.")
 
 

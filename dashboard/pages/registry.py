@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import streamlit as st
 
 from dashboard.pages import explorer, fleet, host, incidents, notifications
 
 FLEET = "fleet"
+SECTIONS = {"": ("fleet", "host", "explorer", "incidents", "notifications")}
 
 
-@cache
 def _all() -> dict[str, st.Page]:
+    # Made anew for each run: Streamlit marks the chosen page on the object, so sessions must not share them.
     return {
         FLEET: st.Page(fleet.page, title="Fleet", icon=":material/dns:", url_path="fleet", default=True),
         "host": st.Page(
@@ -31,10 +30,24 @@ def _all() -> dict[str, st.Page]:
     }
 
 
-def pages() -> dict[str, list[st.Page]]:
-    """Return the navigation, by section."""
+NEEDED = {
+    "explorer": "metrics:read",
+    "incidents": "incidents:read",
+    "notifications": "notifications:own",
+}
+
+
+def pages(permissions: frozenset[str] | None) -> dict[str, list[st.Page]]:
+    """Return the navigation, by section, for somebody with these permissions; all pages for None (not signed in).
+
+    A page left out here is only not offered: the API refuses its data to whoever may not have it.
+    """
     made = _all()
-    return {"": [made["fleet"], made["host"], made["explorer"], made["incidents"], made["notifications"]]}
+
+    def offered(name: str) -> bool:
+        return permissions is None or NEEDED.get(name) is None or NEEDED[name] in permissions
+
+    return {section: [made[name] for name in names if offered(name)] for section, names in SECTIONS.items()}
 
 
 def named(name: str) -> st.Page:

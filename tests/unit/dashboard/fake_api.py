@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -39,7 +40,7 @@ PEOPLE = {
     }
     for role in ("admin", "operator", "viewer", "guest")
 }
-METRICS = [
+METRICS: list[tuple[str, str, str, list[float | None], dict[str, str]]] = [
     ("cpu.percent", "percent", "CPU in use, all cores", [0, 100], {}),
     ("cpu.iowait_percent", "percent", "CPU waiting for disks", [0, 100], {}),
     ("load.1m", "1", "Runnable processes, one minute", [0, None], {}),
@@ -55,6 +56,37 @@ METRICS = [
 ]
 HOUR = 3_600_000
 CHANGERS = {"admin", "operator"}
+_GUEST = {"hosts:read", "preferences:own"}
+_VIEWER = _GUEST | {
+    "metrics:read",
+    "incidents:read",
+    "anomalies:read",
+    "forecasts:read",
+    "forecasts:run",
+    "rules:read",
+    "notifications:own",
+}
+_OPERATOR = _VIEWER | {
+    "hosts:write",
+    "incidents:write",
+    "rules:write",
+    "config:write",
+    "channels:read",
+    "deliveries:read",
+    "deliveries:redrive",
+    "health:read",
+    "anomalies:feedback",
+    "silences:write",
+}
+_ADMIN = _OPERATOR | {
+    "users:manage",
+    "agents:manage",
+    "tokens:manage",
+    "audit:read",
+    "channels:write",
+    "scan:read",
+}
+PERMISSIONS = {"admin": _ADMIN, "operator": _OPERATOR, "viewer": _VIEWER, "guest": _GUEST}
 
 
 def _wave(host: int, metric: str, at: int) -> float:
@@ -304,7 +336,17 @@ class FakeApi:
         return 200, {"default_interval_s": self.default_interval_s}
 
     def _catalogue(self, call: Call) -> tuple[int, Any]:
-        seen = {m[0]: {"name": m[0], "unit": m[1], "description": m[2], "bounds": m[3]} for m in METRICS}
+        seen = {
+            m[0]: {
+                "name": m[0],
+                "unit": m[1],
+                "description": m[2],
+                "bad": "high",
+                "low": m[3][0],
+                "high": m[3][1],
+            }
+            for m in METRICS
+        }
         return 200, {"items": list(seen.values())}
 
     def _series(self, call: Call) -> tuple[int, Any]:
@@ -353,7 +395,16 @@ class FakeApi:
         }
 
     def _enrolment_token(self, call: Call) -> tuple[int, Any]:
-        return 201, {"id": "enr_1", "token": "fwe_0123456789abcdef", "expires_at": self.now() + HOUR}
+        line = "curl -fsS …/install.sh | sh -s -- fwe_0123456789abcdef"
+        return 201, {
+            "id": "enr_1",
+            "token": "fwe_0123456789abcdef",
+            "expires_at": _rfc3339(self.now() + HOUR),
+            "install": line,
+        }
+
+    def _me(self, call: Call) -> tuple[int, Any]:
+        return 200, {**call.user, "permissions": sorted(PERMISSIONS[call.user["role"]])}
 
     def _ticket(self, call: Call) -> tuple[int, Any]:
         ticket = f"tkt_{random.random()}"
@@ -369,7 +420,10 @@ class FakeApi:
         return 204, None
 
     def _health(self, call: Call) -> tuple[int, Any]:
-        return 200, {"status": "ok", "parts": {"postgres": {"status": "ok"}, "redis": {"status": "ok"}}}
+        parts = [
+            {"name": n, "status": "ok", "milliseconds": 1.5, "detail": ""} for n in ("postgres", "redis")
+        ]
+        return 200, {"status": "ok", "parts": parts}
 
     def _preferences(self, user: dict[str, Any]) -> dict[str, Any]:
         default = {
@@ -498,12 +552,17 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "GET /preferences": FakeApi._get_preferences,
     "PUT /preferences": FakeApi._put_preferences,
     "GET /channels": FakeApi._channels,
-    "POST /agents/enrolment-tokens": FakeApi._enrolment_token,
+    "POST /enrolment-tokens": FakeApi._enrolment_token,
     "POST /ws-tickets": FakeApi._ticket,
     "GET /events": FakeApi._events,
+    "GET /auth/me": FakeApi._me,
     "POST /auth/logout": FakeApi._no_content,
     "GET /health": FakeApi._health,
 }
+
+
+def _rfc3339(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _problem(

@@ -1,4 +1,8 @@
-"""The pages' script: Streamlit runs it for every tab and every interaction that is not inside a fragment."""
+"""The pages' script: Streamlit runs it for every tab and every interaction that is not inside a fragment.
+
+It has a folder of its own because Streamlit takes a ``pages`` folder beside its script for scripts to run by
+themselves, until the script says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,9 @@ st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "mark.svg"), size="lar
 context.clear_fragments()
 if session is None:
     # The pages stay registered so that the address of a deep link survives signing in.
-    st.navigation(pages(), position="hidden")
+    st.navigation(pages(None), position="hidden")
     sign_in.page()
 else:
-    chosen = st.navigation(pages())
+    chosen = st.navigation(pages(session.permissions))
     sidebar.show(session)
     chosen.run()

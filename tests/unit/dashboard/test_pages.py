@@ -1,0 +1,304 @@
+"""The pages, run by Streamlit's own test harness against the double of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import context
+from dashboard.session import Session, SessionStore, sign_in
+from tests.unit.dashboard.conftest import SETTINGS
+from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
+
+MAIN = Path(__file__).parents[3] / "dashboard" / "entry" / "main.py"
+PAGE = """
+import streamlit as st
+from dashboard import context, sidebar
+from dashboard.pages import {name}, registry
+context.clear_fragments()
+st.navigation(registry.pages(None), position="hidden")
+{name}.page()
+"""
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def stand(monkeypatch: pytest.MonkeyPatch, http: httpx.Client, store: SessionStore) -> None:
+    monkeypatch.setattr(context, "settings", lambda: SETTINGS)
+    monkeypatch.setattr(context, "http", lambda: http)
+
+
+@pytest.fixture
+def session(http: httpx.Client, store: SessionStore) -> Session:
+    return sign_in(http, SETTINGS, "admin@example.org", PASSWORD)
+
+
+@pytest.fixture
+def open_page(http: httpx.Client, store: SessionStore) -> Iterator[Open]:
+    def opened(name: str, role: str = "admin", **query: str) -> AppTest:
+        app = AppTest.from_string(PAGE.format(name=name), default_timeout=20)
+        app.session_state["farwatch.session"] = sign_in(http, SETTINGS, f"{role}@example.org", PASSWORD)
+        for key, value in query.items():
+            app.query_params[key] = value
+        app.run()
+        assert not app.exception
+        return app
+
+    return opened
+
+
+def components(app: AppTest) -> list[dict[str, Any]]:
+    """Return the data given to each browser component on the page, in order."""
+    found = [element.proto for element in app.main if element.type == "bidi_component"]
+    return [json.loads(proto.json) for proto in found]
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(one for one in app.button if one.label == label)
+
+
+def test_signing_in_leads_to_the_fleet(api: FakeApi) -> None:
+    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    assert app.header[0].value == "Sign in to Farwatch"
+    app.text_input(key="sign-in-email").input(" admin@example.org ")
+    app.text_input(key="sign-in-password").input(PASSWORD)
+    button(app, "Sign in").click().run()
+    assert not app.exception
+    assert app.header[0].value == "Fleet"
+    assert not app.text_input(key="q").value
+
+
+def test_a_wrong_password_is_said_and_nothing_else_is_shown(api: FakeApi) -> None:
+    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app.text_input(key="sign-in-email").input("admin@example.org")
+    app.text_input(key="sign-in-password").input("guess")
+    button(app, "Sign in").click().run()
+    assert app.error[0].value == "The e-mail address or the password is wrong."
+    assert [h.value for h in app.header] == ["Sign in to Farwatch"]
+
+
+def test_an_empty_form_asks_for_what_is_missing_without_asking_the_api(api: FakeApi) -> None:
+    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    button(app, "Sign in").click().run()
+    assert "Enter your e-mail" in app.warning[0].value
+    assert api.requests == []
+
+
+def test_a_missing_setting_is_explained_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.delenv("FARWATCH_API_URL", raising=False)
+    context.settings.cache_clear()
+    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    assert "FARWATCH" in app.error[0].value
+
+
+def test_the_fleet_shows_problems_worst_first_and_every_host(open_page: Open) -> None:
+    app = open_page("fleet")
+    problems, table = components(app)
+    assert [item["severity"] for item in problems["items"]] == ["critical", "high"]
+    assert {host["name"] for host in table["hosts"]} >= {"web-3", "edge-fra"}
+    assert all(len(host["spark"]) > 30 for host in table["hosts"] if host["status"] == "live")
+    assert app.markdown[0].value == "7 of 8 hosts are reporting; 2 have open incidents."
+
+
+def test_the_filter_finds_hosts_by_name_and_label(open_page: Open) -> None:
+    app = open_page("fleet")
+    app.text_input(key="q").input("env:dev build").run()
+    assert [host["name"] for host in components(app)[-1]["hosts"]] == ["build-7"]
+    app.text_input(key="q").input("nothing-like-it").run()
+    assert "No host matches" in app.info[0].value
+
+
+def test_without_hosts_the_fleet_page_leads_through_adding_the_first(api: FakeApi, open_page: Open) -> None:
+    api.hosts.clear()
+    app = open_page("fleet")
+    assert app.header[0].value == "Add your first host"
+    button(app, "Make a token").click().run()
+    assert "fwe_0123456789abcdef" in app.code[0].value
+    assert app.status[0].label == "Waiting for the first batch …"
+
+
+def test_people_who_cannot_add_hosts_are_told_who_can(api: FakeApi, open_page: Open) -> None:
+    api.hosts.clear()
+    app = open_page("fleet", role="viewer")
+    assert "Only an administrator" in app.info[0].value
+    assert not app.button
+
+
+def test_a_failure_shows_what_failed_the_request_id_and_a_way_to_try_again(
+    api: FakeApi, open_page: Open
+) -> None:
+    body = {"title": "Unavailable", "detail": "The <b>database</b> is down.", "instance": "req-77"}
+    api.failing["GET /hosts"] = (500, body)
+    app = open_page("fleet")
+    assert "Could not load the fleet" in app.error[0].value
+    assert "req-77" in app.error[0].value
+    assert "<b>" not in app.error[0].value.replace("\\<b\\>", "")
+    del api.failing["GET /hosts"]
+    button(app, "Try again").click().run()
+    assert not app.error
+    assert app.header[0].value == "Fleet"
+
+
+def test_a_session_that_has_ended_leads_back_to_the_sign_in_form(api: FakeApi, session: Session) -> None:
+    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app.session_state["farwatch.session"] = session
+    app.run()
+    assert app.header[0].value == "Fleet"
+    api.tokens.clear()
+    api.refreshes.clear()
+    app.run()
+    assert app.header[0].value == "Sign in to Farwatch"
+    assert "session has ended" in app.info[0].value
+
+
+def test_the_host_page_draws_six_panels_that_follow_its_topic(open_page: Open) -> None:
+    app = open_page("host", id="host_002")
+    charts = components(app)[-1]
+    assert [panel["id"] for panel in charts["panels"]] == ["cpu", "memory", "disk", "io", "network", "load"]
+    assert charts["follow"] is True
+    assert charts["topics"] == ["host:host_002"]
+    assert charts["window"]["to"] - charts["window"]["from"] == 600_000
+    assert all(len(t["times"]) <= 1500 for panel in charts["panels"] for t in panel["traces"])
+
+
+def test_a_range_in_the_address_is_shown_and_a_fixed_span_stands_still(open_page: Open) -> None:
+    day = components(open_page("host", id="host_002", range="24h"))[-1]
+    assert day["window"]["to"] - day["window"]["from"] == 86_400_000
+    assert day["follow"] is False
+    fixed = open_page("host", id="host_002", **{"from": "1700000000000", "to": "1700003600000"})
+    assert components(fixed)[-1]["window"] == {"from": 1700000000000, "to": 1700003600000}
+    button(fixed, "Back to live")
+
+
+def test_an_unknown_host_is_said_and_a_way_out_offered(open_page: Open) -> None:
+    app = open_page("host", id="host_999")
+    assert "There is no such host" in app.warning[0].value
+
+
+def test_a_hostile_host_name_is_shown_as_text(api: FakeApi, open_page: Open) -> None:
+    api.hosts[0]["name"] = "![x](http://evil/p.png) <img src=x onerror=alert(1)> :red[boo]"
+    app = open_page("host", id="host_000")
+    heading = app.header[0].value
+    assert "\\!\\[x\\]" in heading
+    assert "\\<img" in heading
+    assert ":red[" not in heading
+
+
+def test_changing_a_hosts_interval_is_sent_and_only_offered_to_those_who_may(
+    api: FakeApi, open_page: Open
+) -> None:
+    app = open_page("host", role="operator", id="host_001")
+    app.selectbox[0].select(60).run()
+    button(app, "Save").click().run()
+    assert api.hosts[1]["interval_s"] == 60.0
+    viewer = open_page("host", role="viewer", id="host_001")
+    assert not [one for one in viewer.button if one.label == "Save"]
+
+
+def test_a_guest_sees_that_a_host_is_there_and_not_what_it_measures(open_page: Open) -> None:
+    app = open_page("host", role="guest", id="host_001")
+    assert "Your role may see" in app.info[0].value
+    assert all("panels" not in data for data in components(app))
+
+
+def test_the_explorer_compares_hosts_and_offers_the_samples(open_page: Open) -> None:
+    app = open_page("explorer", hosts="web-1,web-3", metrics="cpu.percent")
+    app.multiselect(key="hosts").set_value(["host_000", "host_002"])
+    app.multiselect(key="metrics").set_value(["cpu.percent", "load.1m"]).run()
+    charts = components(app)[-1]
+    assert [panel["id"] for panel in charts["panels"]] == ["cpu.percent", "load.1m"]
+    assert {t["name"] for t in charts["panels"][0]["traces"]} == {"web-1", "web-3"}
+    assert app.get("download_button")
+
+
+def test_the_incident_page_shows_cause_evidence_fixes_timeline_and_deliveries(open_page: Open) -> None:
+    app = open_page("incidents", id="inc_000")
+    text = " ".join(m.value for m in app.markdown)
+    assert "CPU 97 % on web\\-3" in app.header[0].value
+    for part in ("above 90 %", "stress", "renice", "Opened", "email to admin"):
+        assert part in text
+    assert "[link](http" not in text
+
+
+def test_acknowledging_and_resolving_reach_the_api(api: FakeApi, open_page: Open) -> None:
+    app = open_page("incidents", role="operator", id="inc_000")
+    button(app, "Acknowledge").click().run()
+    assert api.incidents[0]["state"] == "acknowledged"
+    assert not [one for one in app.button if one.label == "Acknowledge"]
+
+
+def test_a_viewer_may_look_at_an_incident_and_is_not_offered_to_change_it(open_page: Open) -> None:
+    app = open_page("incidents", role="viewer", id="inc_000")
+    assert not [one for one in app.button if one.label in {"Acknowledge", "Resolve", "Comment"}]
+
+
+def test_the_incident_list_starts_with_what_is_open(open_page: Open) -> None:
+    listed = components(open_page("incidents"))[0]["items"]
+    assert [item["id"] for item in listed] == ["inc_000", "inc_001"]
+
+
+def test_notifications_can_be_marked_read_one_by_one_and_all_at_once(api: FakeApi, open_page: Open) -> None:
+    app = open_page("notifications")
+    app.button(key="read-ntf_000").click().run()
+    assert api.notifications[0]["read_at"] is not None
+    assert api.notifications[1]["read_at"] is None
+    button(app, "Mark all read").click().run()
+    assert all(item["read_at"] for item in api.notifications)
+
+
+def _signed_in(session: Session) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app.session_state["farwatch.session"] = session
+    return app.run()
+
+
+def test_the_sidebar_counts_unread_and_the_indicator_follows_the_persons_topics(session: Session) -> None:
+    app = _signed_in(session)
+    pulse = next(json.loads(e.proto.json) for e in app.sidebar if e.type == "bidi_component")
+    assert set(pulse["topics"]) == {"incidents", "notifications", "fleet"}
+    assert pulse["stream"]["key"] == session.stream_key
+    assert session.tokens["access_token"] not in json.dumps(pulse)
+    assert app.sidebar.get("popover")[0].proto.popover.label == "2 unread"
+
+
+def test_the_check_interval_of_the_sidebar_changes_the_fleet(api: FakeApi, session: Session) -> None:
+    app = _signed_in(session)
+    slider = app.sidebar.select_slider(key="interval")
+    assert (slider.options[0], slider.options[-1]) == ("5 s", "1 h")
+    slider.set_value(30).run()
+    assert api.default_interval_s == 30.0
+
+
+@pytest.mark.parametrize("address", ["nobody", "a@b", "a b@example.org", ""])
+def test_a_bad_address_is_refused_with_words_and_not_saved(
+    api: FakeApi, session: Session, address: str
+) -> None:
+    app = _signed_in(session)
+    app.sidebar.text_input(key="pref-address").input(address)
+    next(one for one in app.sidebar.button if one.label == "Save").click().run()
+    assert "not an e-mail address" in app.sidebar.error[0].value
+    assert api.preferences == {}
+
+
+def test_a_good_address_and_the_toggles_are_saved(api: FakeApi, session: Session) -> None:
+    app = _signed_in(session)
+    app.sidebar.text_input(key="pref-address").input("me@example.org")
+    app.sidebar.toggle(key="pref-slack").set_value(True)
+    next(one for one in app.sidebar.button if one.label == "Save").click().run()
+    saved = api.preferences["user_admin"]
+    assert saved["email"] == "me@example.org"
+    assert saved["channels"]["slack"] is True
+
+
+def test_signing_out_forgets_the_session(session: Session, store: SessionStore) -> None:
+    app = _signed_in(session)
+    app.sidebar.button(key="sign-out").click().run()
+    assert app.header[0].value == "Sign in to Farwatch"
+    assert store.by_cookie(session.id) is None
