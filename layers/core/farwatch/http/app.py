@@ -18,7 +18,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from farwatch.domain.rbac import Caller, PrincipalKind
 from farwatch.errors import FarwatchError, InvalidInput, Misconfigured, RateLimited, Refused
 from farwatch.http.access import Access, access_of
-from farwatch.http.bodies import DEFAULT_MAX_BODY, check_text, parse_json, raw_body
+from farwatch.http.bodies import DEFAULT_MAX_BODY, check_text, check_utf8, parse_json, raw_body
 from farwatch.http.idempotency import once, reply_key
 from farwatch.http.principal import caller_of, refusal_of, set_current_caller
 from farwatch.http.problems import problem, problem_of
@@ -149,8 +149,12 @@ class Api(APIGatewayHttpResolver):
         for name, value in (event.get("queryStringParameters") or {}).items():
             check_text(str(value), f"query.{name}")
         body = raw_body(event, self._max_body)
-        if body and route.dependant.body_params and not self._says_json():
-            raise InvalidInput("send the body as application/json", status=415, code="unsupported_media_type")
+        if body and route.dependant.body_params:
+            if not self._says_json():
+                raise InvalidInput(
+                    "send the body as application/json", status=415, code="unsupported_media_type"
+                )
+            check_utf8(body)  # Powertools decodes it before parse_json sees it
         return body
 
     def _says_json(self) -> bool:

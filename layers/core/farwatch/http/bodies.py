@@ -42,14 +42,19 @@ def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the body may be at most {max_bytes} bytes")
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return the JSON value of ``text``; raises InvalidInput (400, ``invalid_json``) naming what is wrong with it."""
+def check_utf8(body: bytes) -> None:
+    """Raise InvalidInput (400, ``invalid_json``) when ``body`` is not UTF-8."""
     try:
-        decoded = text.decode() if isinstance(text, bytes) else text
-        _check_depth(decoded)
-        value = json.loads(decoded, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+        body.decode()
     except UnicodeDecodeError as error:
         raise _invalid("the body is not UTF-8") from error
+
+
+def parse_json(text: str) -> Any:
+    """Return the JSON value of ``text``; raises InvalidInput (400, ``invalid_json``) naming what is wrong with it."""
+    try:
+        _check_depth(text)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
         raise _invalid(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError

@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 
 from farwatch.http.access import Access, access_of
@@ -28,6 +29,7 @@ def _problem_response(status: int) -> OpenAPIResponse:
 
 def openapi_document(api: Api, *, version: str) -> dict[str, Any]:
     """Return the document as plain data: routes, models, problems, who may call what, rate-limit answers."""
+    refusals = {id(route): _take_problems(route) for route in api.routes}
     document: dict[str, Any] = json.loads(
         api.get_openapi_json_schema(
             title="Farwatch",
@@ -53,14 +55,24 @@ def openapi_document(api: Api, *, version: str) -> dict[str, Any]:
         operation = document["paths"].get(route.openapi_path, {}).get(route.method.lower())
         if operation is not None and access is not None:
             operation["operationId"] = route.func.__name__
-            _finish(operation, access, route.openapi_path)
+            _finish(operation, access, route.openapi_path, refusals[id(route)])
     components["responses"] = {f"Problem{status}": _problem_response(status) for status in PROBLEM_STATUSES}
     document["paths"] = dict(sorted(document["paths"].items()))
     return document
 
 
-def _finish(operation: dict[str, Any], access: Access, path: str) -> None:
-    statuses = {429, 503}
+def _take_problems(route: Route) -> set[int]:
+    """Return the refusals a route declared, and leave it with its successes only.
+
+    Powertools documents the answer of the return type only for a route that declares no responses at all.
+    """
+    declared = route.responses or {}
+    route.responses = {status: answer for status, answer in declared.items() if status < 400} or None
+    return {status for status in declared if status >= 400}
+
+
+def _finish(operation: dict[str, Any], access: Access, path: str, declared: set[int]) -> None:
+    statuses = {429, 503, *declared}
     if access.public is None:
         statuses |= {401, 403}
         operation["security"] = [{"bearer": []}]
