@@ -81,6 +81,7 @@ def test_the_good_part_of_a_batch_is_queued_and_the_bad_part_named(made: Contain
         (b"\x1f\x8b" + bytes(1_500_000), 413, "too_large", None),
         (zipped(batch(host_id="host_b")), 403, "host_mismatch", None),
     ],
+    ids=range(7),
 )
 def test_bad_input_is_a_problem_that_names_the_field_and_nothing_is_queued(
     made: Container, body: bytes, status: int, code: str, loc: str | None

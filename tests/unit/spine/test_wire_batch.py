@@ -65,6 +65,7 @@ def test_a_good_batch_is_kept_whole() -> None:
         (zipped(batch(times=["soon", NOW])), "times[0]"),
         (zipped(batch(series={})), "series"),
     ],
+    ids=range(13),
 )
 def test_what_cannot_be_read_is_refused_with_the_field_named(body: bytes, loc: str) -> None:
     with pytest.raises(InvalidInput) as refused:
