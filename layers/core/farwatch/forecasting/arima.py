@@ -12,13 +12,12 @@ import warnings
 import numpy as np
 
 from farwatch.forecasting.counters import accumulate, increments
-from farwatch.forecasting.forecast import Forecast, check_horizon, finish
+from farwatch.forecasting.forecast import NORMAL, Forecast, check_horizon, finish
 from farwatch.forecasting.fourier import fourier
 from farwatch.forecasting.history import DAY_S, UNBOUNDED, Bounds, Floats, History
 from farwatch.forecasting.shape import is_trending, reach, scale_of
 
 _PAIRS = 4
-_NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])  # standard normal quantiles at `LEVELS`
 
 
 class Arima:
@@ -66,5 +65,5 @@ def _quantiles(history: History, steps: int) -> Floats:
     rhythm = fourier(history.future(steps), _PAIRS) @ weights
     mean = (rhythm + np.asarray(ahead.predicted_mean))[:, None]
     spread = np.asarray(ahead.se_mean)[:, None]
-    quantiles = scale.back((mean + spread * _NORMAL) * unit + centre)
+    quantiles = scale.back((mean + spread * NORMAL) * unit + centre)
     return np.clip(quantiles, *reach(history, trending=trending))

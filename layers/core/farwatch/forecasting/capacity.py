@@ -1,17 +1,18 @@
 """When a bounded metric runs out: "full in 31 h, between 26 and 44 h, at the last day's rate".
 
-Nine guesses of the coming growth are made from the growth of the past week: its mean over the last week, three
-days, day and half day; the mean day, with old days fading at three speeds; and the mean day scaled to the pace of
-the last day and of the last six hours. Each starts from the last value, and says when the threshold is crossed.
-What to believe differs from series to series – a log volume that fills by night needs the daily shape, a steady
-leak the long mean, a runaway job the last hours – so each guess is tried on the past: from twelve origins, half
-a day apart, it predicts the growth of the next day, and is off by ``|log(predicted / actual)|``. The answer is the
-median of the guesses weighted by ``exp(-mean error / 0.05)``.
+Nine guesses of the coming growth are made from the growth of the past week: its mean over the last week,
+three days, day and half day; the mean day, with old days fading at three speeds; and the mean day scaled to
+the pace of the last day and of the last six hours. Each starts from the last value, and says when the
+threshold is crossed. What to believe differs from series to series – a log volume that fills by night needs
+the daily shape, a steady leak the long mean, a runaway job the last hours – so each guess is tried on the
+past: from twelve origins, half a day apart, it predicts the growth of the next day, and is off by
+``|log(predicted / actual)|``. The answer is the median of the guesses weighted by ``exp(-mean error /
+0.05)``.
 
-The weighted mean error also says how far to trust the answer: the 80 % range is
-``median * exp(-0.01 - 2.0 error)`` to ``median * exp(0.02 + 1.5 error)``. These constants are the 10 % and 90 %
-quantile regression (Koenker & Bassett, *Regression quantiles*, Econometrica 1978) of the true log time on that
-error, over the growth of some fifty real series; series left out of the fit were covered 80 % of the time.
+The weighted mean error also says how far to trust the answer: the 80 % range is ``median * exp(-0.01 - 2.0
+error)`` to ``median * exp(0.02 + 1.5 error)``. These constants are the 10 % and 90 % quantile regression
+(Koenker & Bassett, *Regression quantiles*, Econometrica 1978) of the true log time on that error, over the
+growth of some fifty real series; series left out of the fit were covered 80 % of the time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from farwatch.forecasting.errors import ForecastError
-from farwatch.forecasting.history import DAY_S, Floats, History
+from farwatch.forecasting.history import DAY_S, LARGEST, Floats, History
 
 NEVER_S = 366 * DAY_S
 _TEMPERATURE = 0.05
@@ -56,7 +57,7 @@ def time_to_threshold(history: History, threshold: float, now: float, *, rising:
     ``now`` (epoch seconds) may be later than the last value: the time since is taken off. Needs a day of
     history, else `InsufficientHistory`; a threshold that is not a number is a `ForecastError`.
     """
-    if not np.isfinite(threshold):
+    if not abs(threshold) < LARGEST:
         raise ForecastError("the threshold is not a number")
     history.require("capacity", DAY_S)
     sign = 1.0 if rising else -1.0
@@ -76,7 +77,7 @@ def time_to_threshold(history: History, threshold: float, now: float, *, rising:
     if not np.isfinite(middle):
         low = _weighted_quantile(times, weights, 0.1)
     rate = _weighted_quantile(guesses.sum(axis=1), weights, 0.5)
-    if 0 < middle < np.inf:
+    if room > 0 and 0 < middle < np.inf:
         rate = room / middle * DAY_S
     reached = room <= 0
     return Capacity(

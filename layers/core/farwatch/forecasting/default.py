@@ -1,16 +1,49 @@
-"""The default model: what this series usually does at this time of day."""
+"""The default model: seventy-nine simple forecasts, and a small fitted judge of how far to trust each.
+
+The candidates (`candidates`) are averaged, for each quantile and each step, with weights that rise with how
+well a candidate did on the last days of this very series (`trial`) and depend on what kind of series it is
+(`traits`): ``softmax(judge(traits) - beta * log(trial loss))``. The judge is one hidden layer, fitted once
+over many series by the quantile loss relative to yesterday repeated (``docs/forecasting.md`` has the
+method, how it was tested on series it had not seen, and the results). Being averages of values the series
+could take, the quantiles keep its unit and its range, follow a level shift at once, and are exact on a
+constant.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from farwatch.forecasting.candidates import NAMES, candidates
 from farwatch.forecasting.counters import accumulate, increments
 from farwatch.forecasting.forecast import LEVELS, Forecast, check_horizon, finish
 from farwatch.forecasting.history import DAY_S, UNBOUNDED, Bounds, Floats, History
+from farwatch.forecasting.traits import series_traits, step_traits
+from farwatch.forecasting.trial import lead_class, trial
+
+# The candidates whose trial losses at the median the judge sees, beside the traits.
+JUDGED: tuple[str, ...] = (
+    *("last", "six_hours", "day", "three_days", "week", "yesterday", "near_yesterday", "near_day_before"),
+    *(
+        "near_week_ago",
+        "usual_three_days",
+        "usual",
+        "usual_moved",
+        "usual_moved_briefly",
+        "usual_of_day_level",
+    ),
+    *("same_minute", "same_minute_three_days", "usual_scaled", "yesterday_moved", "usual_scaled_briefly"),
+    *("day_trend", "week_trend", "cycle_last", "cycle", "tooth"),
+)
+_JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 
 class Default:
-    """Quantiles of the past days at the same time of day, half an hour around. Needs one day."""
+    """The model to use unless there is a reason not to. numpy only; needs one day of history."""
 
     name = "default"
 
@@ -25,10 +58,71 @@ class Default:
 
 
 def _quantiles(history: History, steps: int) -> Floats:
-    filled, day = history.filled(), history.day
-    days = len(filled) // day or 1
-    around = max(day // 48, 1)
-    table = np.resize(filled[-days * day :], (days, day)) if len(filled) >= day else filled[None, :]
-    nearby = np.concatenate([np.roll(table, shift, axis=1) for shift in range(-around, around + 1)])
-    profile = np.resize(np.quantile(nearby, LEVELS, axis=0).T, (steps, len(LEVELS)))
-    return np.asarray(profile)
+    filled = history.filled()
+    largest = float(np.abs(filled).max())
+    if largest == 0:
+        return np.zeros((steps, len(LEVELS)))
+    values = filled / largest
+    made, losses, inputs = evidence(values, np.isfinite(history.values), history.day, steps)
+    scores = losses[lead_class(history.day, made.shape[1])]
+    last = values[-1]
+    quantiles = np.zeros((made.shape[1], len(LEVELS)))
+    for judge in _judges():
+        weights = judge.weigh(inputs, scores)
+        # Relative to the last value, so that what stands still is forecast to the last digit.
+        quantiles += np.einsum("hqc,ch->hq", weights, made - last)
+    return np.asarray((last + quantiles / len(_judges())) * largest)[:steps]
+
+
+def evidence(values: Floats, known: NDArray[np.bool_], day: int, steps: int) -> tuple[Floats, Floats, Floats]:
+    """All a judge gets for two days or more: candidates (C, H), `trial` losses (4, 5, C), inputs (H, F).
+
+    ``values`` have their gaps filled and ``known`` says which were no gaps. The whole of two days is made
+    even for a shorter horizon, so that a forecast of one day is the first half of a forecast of two.
+    """
+    unit = float(np.mean(np.abs(values[day:] - values[:-day]))) if len(values) > day else 0.0
+    if len(values) <= 1.5 * day:
+        unit = float(np.mean(np.abs(values - np.median(values))))
+    unit += 1e-9 * float(np.abs(values).max())
+    made = candidates(values, day, max(steps, 2 * day))
+    horizon = made.shape[1]
+    losses = trial(values, known, day, unit)
+    judged = losses[:, 2, _JUDGED_AT][lead_class(day, horizon)]
+    whole = np.broadcast_to(series_traits(values, day), (horizon, 34))
+    inputs = np.concatenate([whole, step_traits(made, day, unit)], axis=1)
+    return made, losses, np.concatenate([np.clip(inputs, -10, 10), judged], axis=1)
+
+
+class _Judge:
+    """One hidden layer of tanh; the fitted weights of one member of the ensemble."""
+
+    def __init__(self, arrays: dict[str, Floats]) -> None:
+        self.centre, self.width = arrays["centre"], arrays["width"]
+        self.hidden, self.hidden_bias = arrays["hidden"], arrays["hidden_bias"]
+        self.out, self.out_bias = arrays["out"], arrays["out_bias"]
+        self.beta = arrays["beta"]
+
+    def weigh(self, inputs: Floats, scores: Floats) -> Floats:
+        """The share of each candidate in each quantile of each step, (H, 5, C); shares add up to one."""
+        seen = np.tanh((inputs - self.centre) / self.width @ self.hidden + self.hidden_bias)
+        logits = (seen @ self.out + self.out_bias).reshape(scores.shape) - self.beta[:, None] * scores
+        logits -= logits.max(axis=-1, keepdims=True)
+        shares = np.exp(logits)
+        return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+
+
+@cache
+def _judges() -> tuple[_Judge, ...]:
+    packed = (files("farwatch.forecasting") / "judge.npz").read_bytes()
+    with np.load(BytesIO(packed), allow_pickle=False) as stored:
+        members = int(stored["members"])
+        return tuple(
+            _Judge(
+                {
+                    key.split(".")[1]: stored[key].astype(np.float64)
+                    for key in stored.files
+                    if key.startswith(f"{index}.")
+                }
+            )
+            for index in range(members)
+        )

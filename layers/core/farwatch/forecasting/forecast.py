@@ -11,6 +11,8 @@ from farwatch.forecasting.errors import ForecastError
 from farwatch.forecasting.history import DAY_S, UNBOUNDED, Bounds, Floats, History
 
 LEVELS: tuple[float, ...] = (0.025, 0.1, 0.5, 0.9, 0.975)
+# The quantiles of the standard normal distribution at those levels.
+NORMAL: tuple[float, ...] = (-1.959964, -1.281552, 0.0, 1.281552, 1.959964)
 MAX_HORIZON_DAYS = 7
 
 

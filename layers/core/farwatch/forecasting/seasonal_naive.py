@@ -6,7 +6,7 @@ import numpy as np
 
 from farwatch.forecasting.conformal import offsets
 from farwatch.forecasting.counters import accumulate, increments
-from farwatch.forecasting.forecast import Forecast, check_horizon, finish
+from farwatch.forecasting.forecast import NORMAL, Forecast, check_horizon, finish
 from farwatch.forecasting.history import DAY_S, UNBOUNDED, Bounds, Floats, History
 
 
@@ -38,3 +38,14 @@ def _quantiles(history: History, steps: int) -> Floats:
         errors = history.values[lag:] - history.values[:-lag]
         out[first : first + day] = point[first : first + day, None] + offsets(errors)
     return out
+
+
+def yesterday_with_normal_errors(history: History, steps: int) -> Floats:
+    """The usual yardstick (steps, 5): yesterday again, spread like the day-to-day differences.
+
+    The spread is normal and grows with the square root of the days ahead. The history must be longer than a
+    day.
+    """
+    filled, day = history.filled(), history.day
+    spread = np.std(filled[day:] - filled[:-day]) * np.sqrt(np.arange(steps) // day + 1)
+    return np.asarray(np.resize(filled[-day:], steps)[:, None] + spread[:, None] * NORMAL)

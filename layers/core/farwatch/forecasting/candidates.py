@@ -1,0 +1,250 @@
+"""Seventy-nine simple ideas of what comes next: the material the default model mixes its quantiles from.
+
+Some are points (the last value, yesterday, the usual value at this time of day), some are quantiles (of the
+last day, of this time of day over a week, of how far the series wanders in so many hours). All are values
+the series took, or moved by differences it made, so any average of them has the metric's unit and a
+constant series gives constants. The order is part of the fitted weights: see `NAMES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farwatch.forecasting.history import Floats
+
+_SPREAD = (0.025, 0.1, 0.9, 0.975)
+_WIDE = (0.0, 0.025, 0.1, 0.25, 0.75, 0.9, 0.975, 1.0)
+_WEEK = (0.025, 0.1, 0.25, 0.75, 0.9, 0.975)
+_THREE_DAYS = (0.05, 0.25, 0.75, 0.95)
+
+NAMES: tuple[str, ...] = (
+    *("last", "hour", "six_hours", "day", "three_days", "week", "day_mean", "week_mean"),
+    *("yesterday", "near_yesterday", "near_day_before", "week_ago", "near_week_ago"),
+    *("usual_three_days", "usual", "usual_mean", "usual_moved", "usual_moved_briefly", "usual_of_day_level"),
+    *("same_minute", "same_minute_three_days", "yesterday_moved", "usual_scaled", "usual_scaled_briefly"),
+    *(
+        "day_trend",
+        "week_trend",
+        "cycle_last",
+        "cycle",
+        "cycle_low",
+        "cycle_high",
+        "cycle_under",
+        "cycle_over",
+    ),
+    *("tooth", "tooth_slow", "tooth_fast"),
+    *(f"usual_q{level}" for level in _WEEK),
+    *(f"usual_three_days_q{level}" for level in _THREE_DAYS),
+    *(f"day_q{level}" for level in _WIDE),
+    *(f"week_q{level}" for level in _WIDE),
+    *("six_hours_q0.1", "six_hours_q0.9"),
+    *(f"walk_q{level}" for level in _SPREAD),
+    *(f"walk_from_hours_q{level}" for level in _SPREAD),
+    *(f"yesterday_q{level}" for level in _SPREAD),
+    *(f"usual_moved_q{level}" for level in _SPREAD),
+)
+
+
+def ranked(rows: Floats, levels: tuple[float, ...]) -> Floats:
+    """Quantiles along the first axis of ``rows``, one row for each of ``levels``."""
+    ordered = np.sort(rows, axis=0)
+    at = np.array(levels) * (len(ordered) - 1)
+    low = at.astype(np.int64)
+    part = (at - low).reshape((-1,) + (1,) * (rows.ndim - 1))
+    high = np.minimum(low + 1, len(ordered) - 1)
+    return np.asarray(ordered[low] * (1 - part) + ordered[high] * part)
+
+
+def hour_of(day: int) -> int:
+    """Grid steps in an hour, at least one, when there are ``day`` in a day."""
+    return max(day // 24, 1)
+
+
+def main_period(values: Floats, day: int) -> tuple[int, float, float]:
+    """The period a series repeats best with (in steps, from an hour to three days), and two autocorrelations.
+
+    The first is that at the period, the second that at one day. The period is the highest local maximum of
+    the autocorrelation of the values, clipped at three standard deviations so that a spike does not decide;
+    the day is returned where there is no maximum.
+    """
+    n = len(values)
+    hour = hour_of(day)
+    centred = values - values.mean()
+    spread = float(np.sqrt(np.mean(centred**2)))
+    if spread == 0:
+        return min(day, n), 0.0, 0.0
+    centred = np.clip(centred / spread, -3, 3)
+    centred -= centred.mean()
+    spectrum = np.fft.rfft(centred, 1 << int(np.ceil(np.log2(2 * n))))
+    auto = np.fft.irfft(spectrum * np.conj(spectrum))[:n] / (n - np.arange(n))
+    if auto[0] < 1e-6:
+        return min(day, n), 0.0, 0.0
+    first, last = hour, max(min(3 * day, n // 2), hour + 1)
+    inner = auto[first:last]
+    peaks = np.flatnonzero((inner[1:-1] >= inner[:-2]) & (inner[1:-1] >= inner[2:])) + 1 + first
+    # Of two periods that repeat alike the shorter one says more.
+    best = int(peaks[np.argmax(auto[peaks] - 1e-3 * auto[0] * peaks / day)]) if len(peaks) else min(day, n)
+    at_best = float(auto[best] / auto[0]) if best < n else 0.0
+    return best, at_best, float(auto[day] / auto[0]) if day < n else 0.0
+
+
+class _Past:
+    """What several candidates share: the days of a series side by side, aligned with the steps to come."""
+
+    def __init__(self, values: Floats, day: int, steps: int) -> None:
+        n = len(values)
+        self.values, self.day, self.n = values, day, n
+        self.hour = hour_of(day)
+        self.ahead: NDArray[np.int64] = np.arange(steps)
+        self.column = self.ahead % day
+        self.days = max(n // day, 1)
+        # near[d, s, c]: d + 1 days before step c, in nine places an hour around (four steps on a coarse grid).
+        shifts = np.arange(-4, 5) * max(self.hour // 4, 1)
+        starts = n - day * np.arange(1, self.days + 1)
+        places = starts[:, None, None] + shifts[None, :, None] + np.arange(day)[None, None, :]
+        self.near: Floats = values[np.clip(places, 0, n - 1)]
+        self.recent_days = min(3, self.days)
+        self.usual: Floats = np.median(self.near[:, 2:7].reshape(-1, day), axis=0)
+        self.same: Floats = np.median(self.near[:, 4], axis=0)
+        self.last_hours = float(np.median(values[-3 * self.hour :]))
+        self.yesterday: Floats = self.near[0, 4][self.column]
+        lead = np.median(values[-3 * self.hour :] - self.usual[np.arange(-min(3 * self.hour, n), 0) % day])
+        self.lead = float(lead)
+        self.moved_briefly: Floats = self.usual[self.column] + self.lead * np.exp(-self.ahead / (day / 8))
+
+
+def candidates(values: Floats, day: int, steps: int) -> Floats:
+    """All candidates for the ``steps`` after ``values`` (gaps filled, at least four), (len(NAMES), steps)."""
+    past = _Past(values, day, steps)
+    groups = (_levels, _days, _trends, _cycle, _tooth, _ranks, _walks)
+    return np.array([np.broadcast_to(row, (steps,)) for group in groups for row in group(past)])
+
+
+def _levels(past: _Past) -> Iterator[Floats]:
+    """Values with no time of day, from the last one to the mean of the week."""
+    values, day = past.values, past.day
+    yield np.asarray(values[-1])
+    for span in (past.hour, 6 * past.hour, day, 3 * day, past.n):
+        yield np.asarray(np.median(values[-span:]))
+    yield np.asarray(values[-day:].mean())
+    yield np.asarray(values.mean())
+
+
+def _days(past: _Past) -> Iterator[Floats]:
+    """The time of day: yesterday, a week ago, the usual; then moved or scaled to where the series is now."""
+    near, day, column, ahead, n = past.near, past.day, past.column, past.ahead, past.n
+    yield past.yesterday
+    yield np.median(near[0], axis=0)[column]
+    yield np.median(near[min(1, past.days - 1)], axis=0)[column]
+    row = np.maximum(past.days - 1 - ahead // day, 0)
+    yield near[row, 4, column]
+    yield np.median(near, axis=1)[row, column]
+    yield np.median(near[: past.recent_days, 2:7].reshape(-1, day), axis=0)[column]
+    usual = past.usual[column]
+    yield usual
+    yield near[:, 2:7].reshape(-1, day).mean(axis=0)[column]
+    yield usual + past.lead * np.exp(-ahead / (day / 2))
+    yield past.moved_briefly
+    span = min(day, n)
+    yield usual + np.median(past.values[-span:] - past.usual[np.arange(-span, 0) % day])
+    same = past.same[column]
+    yield same
+    yield np.median(near[: past.recent_days, 4], axis=0)[column]
+    before = past.values[max(n - day - 3 * past.hour, 0) : max(n - day, 1)]
+    yield past.yesterday + (past.last_hours - np.median(before)) * np.exp(-ahead / (day / 4))
+    floor = min(float(past.values.min()), 0.0)
+    hours = past.same[np.arange(-6 * past.hour, 0) % day]
+    yield floor + (same - floor) * _ratio(past.values[-day:], past.same, floor)
+    pace = _ratio(past.values[-6 * past.hour :], hours, floor)
+    yield floor + (same - floor) * (1 + (pace - 1) * np.exp(-ahead / (day / 2)))
+
+
+def _ratio(now: Floats, usual: Floats, floor: float) -> float:
+    """How much higher above its floor a series is now than usual, between a fifth and five times."""
+    below = float(usual.mean()) - floor
+    return float(np.clip((now.mean() - floor) / below, 0.2, 5.0)) if below > 0 else 1.0
+
+
+def _trends(past: _Past) -> Iterator[Floats]:
+    """The change of the last day, slowing down, and that of the week going on."""
+    values, day, hour, n = past.values, past.day, past.hour, past.n
+    back = values[-day - 1 : -day + hour] if n > day + hour else values[:hour]
+    slope = (values[-1] - np.median(back)) / day
+    yield values[-1] + slope * day * (1 - np.exp(-(past.ahead + 1) / day))
+    slope = (values[-hour:].mean() - values[:hour].mean()) / max(n - hour, 1)
+    yield values[-1] + slope * (past.ahead + 1)
+
+
+def _cycle(past: _Past) -> Iterator[Floats]:
+    """The best period of any length: its last round, its usual one, how far values lie from that."""
+    values, n = past.values, past.n
+    period = main_period(values, past.day)[0]
+    rounds = max(min(n // period, 6), 1)
+    table = values[n - rounds * period :].reshape(rounds, period)
+    at = past.ahead % period
+    usual = np.median(table, axis=0)
+    yield table[-1][at]
+    yield usual[at]
+    for row in ranked(table, (0.1, 0.9)):
+        yield row[at]
+    for off in ranked(values - usual[np.arange(-n, 0) % period], (0.1, 0.9)):
+        yield usual[at] + off
+
+
+def _tooth(past: _Past) -> Iterator[Floats]:
+    """A counter that wraps, a log that is rotated: steady growth and rare falls. Else the last value."""
+    values, day, last = past.values, past.day, past.values[-1]
+    growth = np.diff(values)
+    falls = growth < 0
+    ahead = past.ahead + 1
+    paces = (1.0, 0.985, 1.015)
+    if not falls.any() and growth.sum() > 0:
+        pace = np.median(growth[-day:])
+        for factor in (1.0, 0.9, 1.1):
+            yield last + pace * factor * ahead
+        return
+    if 0 < falls.sum() < 0.03 * past.n and (growth[~falls] > 0).mean() > 0.5:
+        lately = growth[-day:][~falls[-day:]]
+        pace = np.median(lately) if len(lately) else np.median(growth[~falls])
+        foot = np.median(values[1:][falls])
+        top = max(np.median(values[:-1][falls]), last)
+        if top - foot > pace > 0:
+            for factor in paces:
+                yield foot + np.mod(last - foot + pace * factor * ahead, top - foot + pace / 2)
+            return
+    for _ in paces:
+        yield np.asarray(last)
+
+
+def _ranks(past: _Past) -> Iterator[Floats]:
+    """Quantiles: of the time of day over the week and over three days, of the day, the week, six hours."""
+    day = past.day
+    for row in ranked(past.near.reshape(-1, day), _WEEK):
+        yield row[past.column]
+    for row in ranked(past.near[: past.recent_days].reshape(-1, day), _THREE_DAYS):
+        yield row[past.column]
+    for span, levels in ((day, _WIDE), (past.n, _WIDE), (6 * past.hour, (0.1, 0.9))):
+        yield from ranked(past.values[-span:], levels)
+
+
+def _walks(past: _Past) -> Iterator[Floats]:
+    """How far the series wandered in as many steps before, from now, from yesterday and from the usual."""
+    values, day, n, steps = past.values, past.day, past.n, len(past.ahead)
+    reach = np.geomspace(1, min(steps, max(n - day // 2, 1)), 9)
+    lags = np.unique(np.clip(np.round(reach).astype(np.int64), 1, n - 1))
+    moves = np.array([ranked(values[lag:] - values[:-lag], _SPREAD) for lag in lags])
+    walks = [np.interp(past.ahead + 1, lags, move) for move in moves.T]
+    for start in (values[-1], past.last_hours):
+        for walk in walks:
+            yield start + walk
+    moves = np.empty((steps, len(_SPREAD)))
+    for first in range(0, steps, day):
+        lag = min(first + day, max((n - 1) // day * day, 1))
+        moves[first : first + day] = ranked(values[lag:] - values[:-lag], _SPREAD)
+    for move in moves.T:
+        yield past.yesterday + move
+    for off in ranked(values - past.usual[np.arange(-n, 0) % day], _SPREAD):
+        yield past.moved_briefly + off
