@@ -30,7 +30,9 @@ _FIRST_TICK_AFTER = 1.0
 class Agent:
     """One agent on one host.  The state folder must be locked by the caller."""
 
-    def __init__(self, config: Config, credentials: Credentials, log: Log) -> None:
+    def __init__(
+        self, config: Config, credentials: Credentials, log: Log, policy: Policy | None = None
+    ) -> None:
         self._config = config
         self._credentials = credentials
         self._log = log
@@ -70,7 +72,7 @@ class Agent:
             host_id=credentials.host_id,
             credential=credentials.credential,
             own=self._own,
-            policy=Policy(replay_per_second=config.replay_per_second),
+            policy=policy or Policy(replay_per_second=config.replay_per_second),
             jitter_s=config.jitter_s,
             on_interval=self._interval_told,
         )

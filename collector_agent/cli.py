@@ -130,10 +130,16 @@ def _run(_: argparse.Namespace, cfg: Config) -> int:
 
 def _once(arguments: argparse.Namespace, cfg: Config) -> int:
     from collector_agent.agent import Agent
+    from collector_agent.delivery import Policy
 
     credentials = _credentials(cfg)
     with state.lock(cfg.state_dir):
-        agent = Agent(dataclasses.replace(cfg, jitter_s=0.0, flush_s=1.0), credentials, Log(cfg.log_level))
+        agent = Agent(
+            dataclasses.replace(cfg, jitter_s=0.0, flush_s=1.0),
+            credentials,
+            Log(cfg.log_level),
+            Policy(replay_per_second=cfg.replay_per_second, idle_poll=0.25),  # somebody is waiting
+        )
         until = time.monotonic() + arguments.timeout
         agent.prime()
         time.sleep(1.0)  # rates and shares need two looks

@@ -408,6 +408,8 @@ class Spool:
             self._last_ms = last_ms
         # Without a clean end the last commits may be missing, and their numbers may be known to the back end.
         self._fresh_disk = store.fact("clean") != 1
+        if not self._fresh_disk:
+            store.set_fact("clean", 0)
         self._disk = store
 
     def _put_aside(

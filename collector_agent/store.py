@@ -176,7 +176,6 @@ class Store:
                 self._db.execute("UPDATE generations SET last_seq = ? WHERE gen = ?", (seq, gen))
             self._insert(gen, seq, payload)
             self.set_fact("last_ms", payload.last_ms)
-            self.set_fact("clean", 0)
         self._count(1, payload)
 
     def _insert(self, gen: int, seq: int, payload: Payload) -> None:
@@ -305,7 +304,6 @@ class Store:
                 for batch in batches:
                     self._insert(gen, batch.seq, batch.payload)
                     self.set_fact("last_ms", batch.payload.last_ms)
-            self.set_fact("clean", 0)
             for name, amount in facts.items():
                 self.add_to_fact(name, amount)
         for _, batches in content:

@@ -47,6 +47,8 @@ class Backend:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop as a killed server does: open connections end as well."""
+        self.trouble = lambda _: "cut"
         self._server.shutdown()
         self._server.server_close()
 
@@ -57,10 +59,12 @@ class Backend:
             while len(self.queue) > self.lag:
                 self._store(self.queue.popleft())
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
+        """Store what is queued; return true, so that conditions can begin with it."""
         with self.lock:
             while self.queue:
                 self._store(self.queue.popleft())
+        return True
 
     def lose_queue(self) -> None:
         with self.lock:

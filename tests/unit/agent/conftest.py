@@ -70,4 +70,6 @@ def start_agent(agent_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
