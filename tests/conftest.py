@@ -10,6 +10,22 @@ import redis
 
 from tests.gateway import Gateway, running_gateway
 from tests.services import PostgresServer, postgres_server, valkey_server
+from tests.stack.running import RunningStack, running_stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all tests of a whole installation in one process: one installation, and its timings, serve them all."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()) or item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A whole installation that is ready, shared by all tests that ask for it."""
+    with running_stack(tmp_path_factory.mktemp("stack") / "home") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,9 @@ def run(arguments: list[str]) -> int:
             code = _check(name, command)
             if code:
                 failed[name] = code
-    code = subprocess.run([*_pytest(), *(arguments or ["-n", "2"])], cwd=CHECKOUT, check=False).returncode
+    code = subprocess.run(
+        [*_pytest(), *(arguments or ["-n", "2", "--dist", "loadgroup"])], cwd=CHECKOUT, check=False
+    ).returncode
     if failed:
         print(f"Failed before the tests: {', '.join(failed)}", file=sys.stderr)
     return code or next(iter(failed.values()), 0)

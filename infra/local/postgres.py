@@ -83,6 +83,8 @@ class Postgres:
             "max_parallel_workers_per_gather": "0",
             "log_line_prefix": "%m [%p] %q%a ",
             "log_checkpoints": "off",
+            # After a crash every file is flushed first; one call per file system does it as well as one per file.
+            "recovery_init_sync_method": "syncfs",
         }
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         argv = [str(self.programs / "postgres"), "-D", str(self.data), *arguments]
@@ -142,7 +144,8 @@ def provision(port: int, superuser_password: str, password: str, patience: float
             )
             break
         except psycopg.OperationalError as error:
-            if "starting up" not in str(error) or time.monotonic() > deadline:
+            # While it recovers it says so in several ways; only a refused password will not change by waiting.
+            if "password authentication failed" in str(error) or time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL refuses its own administrator: {error}") from error
             time.sleep(0.05)
     with connection:

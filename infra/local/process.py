@@ -63,6 +63,14 @@ class Child:
         """The exit code, or None while it runs."""
         return self.process.poll()
 
+    def resident_bytes(self) -> int:
+        """Physical memory of the process itself; 0 once it has ended."""
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def ask_to_stop(self) -> None:
         """Send the part's own stop signal."""
         with suppress(ProcessLookupError):

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra.local import engine, first_run
+from infra.local.function_logs import FunctionLogs
 from infra.local.home import Home, Ports, State, start_time
 from infra.local.keys import Keys, secrets_document
 from infra.local.parts import Part, dashboard_part, engine_part, postgres_part, valkey_part
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEADY_AFTER = 60.0
 _NEEDED_BYTES = 300_000_000
+_LOG_PAUSE = 2.0
+_ENGINE_BYTES = 1_500_000_000
 _FRONT = ("dashboard", "agent", "demo")  # stopped first: they use the others
 
 
@@ -113,6 +116,7 @@ class Supervisor:
         self._state.ready = True
         self._state.save(home)
         self._keepers.append(asyncio.create_task(self._tidy_logs()))
+        self._keepers.append(asyncio.create_task(self._bound_engine()))
         self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}{welcome}")
 
     async def _bring_up(self, part: Part) -> None:
@@ -186,7 +190,9 @@ class Supervisor:
                     break
                 except Exception as error:  # noqa: BLE001 - whatever it is, the part must be tried again
                     self._say(f"  ! {part.title}: {error}")
-                    self._children[part.name].finish(time.monotonic())
+                    failed = self._children[part.name]
+                    failed.ask_to_stop()
+                    await asyncio.to_thread(failed.finish, time.monotonic() + 5.0)
             self._say(f"  ✓ {part.title} works again ({time.monotonic() - began:.1f} s)")
 
     async def _tidy_logs(self) -> None:
@@ -194,6 +200,22 @@ class Supervisor:
             await asyncio.sleep(30)
             for log in self._home.logs.glob("*.log"):
                 await asyncio.to_thread(bound_log, log)
+
+    async def _bound_engine(self) -> None:
+        """Keep the engine's memory bounded: take its functions' logs, and end it should it grow all the same."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        logs = FunctionLogs(f"http://127.0.0.1:{self._ports.engine}", self._home.log("functions"))
+        while True:
+            await asyncio.sleep(_LOG_PAUSE)
+            try:
+                await asyncio.to_thread(logs.drain)
+            except (BotoCoreError, ClientError):
+                continue  # it is being started again; its part says so
+            child = self._children["engine"]
+            if child.resident_bytes() > _ENGINE_BYTES:
+                self._say("  ! The engine has grown too large; it is ended, and starts again")
+                child.process.kill()
 
     # --------------------------------------------------------------------------------------------- stop
 
