@@ -29,13 +29,13 @@ class PanelPlan:
 
 HOST_PANELS = (
     PanelPlan(
-        "cpu", "CPU", ("cpu.percent", "cpu.iowait_percent"), "percent", "No CPU samples in this range.", 100.0
+        "cpu", "CPU", ("cpu.percent", "cpu.iowait_percent"), "%", "No CPU samples in this range.", 100.0
     ),
     PanelPlan(
         "memory",
         "Memory",
         ("memory.used_percent", "swap.used_percent"),
-        "percent",
+        "%",
         "No memory samples in this range.",
         100.0,
     ),
@@ -43,7 +43,7 @@ HOST_PANELS = (
         "disk",
         "Disk space used",
         ("disk.used_percent",),
-        "percent",
+        "%",
         "No file systems reported in this range.",
         100.0,
     ),
@@ -51,18 +51,18 @@ HOST_PANELS = (
         "io",
         "Disk throughput",
         ("disk.read_bytes_per_second", "disk.write_bytes_per_second"),
-        "bytes_per_second",
+        "B/s",
         "No disk throughput in this range. Virtual machines without block devices have none.",
     ),
     PanelPlan(
         "network",
         "Network",
         ("net.bytes_received_per_second", "net.bytes_sent_per_second"),
-        "bytes_per_second",
+        "B/s",
         "No network samples in this range.",
     ),
     PanelPlan(
-        "load", "Load", ("load.1m", "load.5m"), "1", "No load samples in this range. Windows hosts have none."
+        "load", "Load", ("load.1m", "load.5m"), "", "No load samples in this range. Windows hosts have none."
     ),
 )
 SHORT = {

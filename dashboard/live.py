@@ -38,6 +38,7 @@ POLL_EVERY_S = 5.0
 POLL_AFTER_FAILURES = 2
 BACKOFF_S = (0.25, 15.0)
 RECEIVE_S = 1.0
+CONTROL = frozenset({"pong", "subscribed", "problem"})
 
 
 class FeedState(StrEnum):
@@ -345,8 +346,24 @@ class LiveFeed:
                 log.warning("a push was not JSON and was left out")
                 continue
             message = Message.of(raw)
-            if message is not None and message.type not in {"pong", "subscribed"}:
+            if message is None:
+                continue
+            if message.type in CONTROL:
+                self._note(message)
+            else:
                 self._take(message)
+
+    def _note(self, answer: Message) -> None:
+        """Take an answer to one of our own messages: where a topic stands now, or why it was refused."""
+        newest = answer.data.get("newest")
+        if answer.type == "problem":
+            log.warning("the live feed was refused: %s", answer.data.get("detail"))
+            self._reason = str(answer.data.get("detail", ""))
+        elif answer.type == "subscribed" and isinstance(newest, int):
+            with self._lock:
+                topic = self._topics.get(answer.topic)
+                if topic is not None and (topic.last_seq == 0 or newest < topic.last_seq):
+                    topic.last_seq = newest
 
     def _take(self, message: Message, *, fill: bool = True) -> None:
         """Keep a message, unless it is a repeat, and tell the listeners; first fetch what was missed before it."""

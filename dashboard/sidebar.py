@@ -173,7 +173,9 @@ def _preferences() -> None:
         )
         return
     try:
-        context.api().save_preferences({**kept, "email": email.strip(), "channels": {**toggles, **chosen}})
+        changed = {"email": email.strip(), "channels": chosen}
+        kept_as_is = {name: kept[name] for name in ("min_severity", "timezone") if kept.get(name)}
+        context.api().save_preferences({**kept_as_is, **changed})
     except Problem as error:
         st.error(plain(error.about("email") or error.message), icon=":material/error:")
     except ApiError as error:

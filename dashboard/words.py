@@ -54,27 +54,25 @@ def interval(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
+_DECIMAL = ("", "k", "M", "G", "T")
+
+
 def amount(value: float | None, unit: str = "") -> str:
-    """Return a value with its unit: ``97.2 %``, ``1.4 GiB``, ``830 KiB/s``, ``0.8``; a dash for nothing."""
+    """Return a value with its unit as the API names it: ``97.2 %``, ``1.4 GiB``, ``830 KiB/s``, ``0.8``; a dash for None."""
     if value is None:
         return "–"
-    rate = "/s" if unit.endswith("_per_second") else ""
-    if unit.startswith("percent"):
-        return f"{_digits(value)} %"
-    if unit == "seconds":
+    if unit == "s":
         return ago(value)
-    if unit == "celsius":
-        return f"{_digits(value)} °C"
-    base, names = (
-        (1024.0, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"))
-        if unit.startswith("bytes")
-        else (1000.0, ("", "k", "M", "G"))
-    )
+    if unit in {"%", "°C", "ms"}:
+        return f"{_digits(value)} {unit}"
+    base, names = (1024.0, _BINARY) if unit.startswith("B") else (1000.0, _DECIMAL)
     step = 0
     while abs(value) >= base and step < len(names) - 1:
         value /= base
         step += 1
-    return f"{_digits(value)} {names[step]}".rstrip() + rate
+    gap = "" if unit == "/s" and not names[step] else " "
+    return f"{_digits(value)}{gap}{names[step]}{unit}".rstrip()
 
 
 def _digits(value: float) -> str:
@@ -82,7 +80,7 @@ def _digits(value: float) -> str:
     if size >= 100:
         return f"{value:.0f}"
     if size >= 10:
-        return f"{value:.1f}"
+        return f"{value:.1f}".removesuffix(".0")
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

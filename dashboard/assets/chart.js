@@ -313,7 +313,7 @@ class Panel {
       hovermode: false,
       uirevision: data.revision,
       xaxis: { type: "date", range: [iso(from + shift), iso(to + shift)], gridcolor: grid, zeroline: false, fixedrange: false, nticks: this.plot.clientWidth < 420 ? 4 : 7, tickangle: 0, linecolor: grid },
-      yaxis: { range: axis.range, tickvals: axis.ticks, ticktext: axis.ticks.map((v) => show(v, this.spec.unit).replace(/\.0 /, " ")), gridcolor: grid, zeroline: false, fixedrange: true },
+      yaxis: { range: axis.range, tickvals: axis.ticks, ticktext: axis.ticks.map((v) => show(v, this.spec.unit).replace(/\.0(?= |$)/, "")), gridcolor: grid, zeroline: false, fixedrange: true },
       shapes,
     };
     this.bottomTop = axis.range;
@@ -355,7 +355,7 @@ class Panel {
     for (const line of this.spec.lines || []) if (high === null) b = Math.max(b, line.value);
     if (b <= a) b = a + 1;
     if (high === null || high === undefined) b = a + (b - a) * 1.12;
-    const base = this.spec.unit.startsWith("bytes") ? 1024 : 1000;
+    const base = this.spec.unit.startsWith("B") ? 1024 : 1000;
     const rough = (b - a) / 4;
     const unit = base ** Math.floor(Math.log(Math.max(rough, 1e-9)) / Math.log(base));
     const within = 10 ** Math.floor(Math.log10(rough / unit));

@@ -95,7 +95,7 @@ class Fleet {
       h("td", { class: "fw-c-status" }, h("span", { class: `fw-status fw-s-${row.status}` }, h("i", { "aria-hidden": "true" }, icon), word)),
       h("td", { class: "fw-c-name" }, link, h("span", { class: "fw-chips" }, ...chips)),
       ...["cpu.percent", "memory.used_percent", "disk.used_percent"].map((metric, i) => h("td", { class: `fw-c-${["cpu", "memory", "disk"][i]}`, "data-label": ["CPU", "Memory", "Disk"][i] }, bar(metric, row.latest[metric]))),
-      h("td", { class: "fw-c-load", "data-label": "Load" }, show(row.latest["load.1m"], "1")),
+      h("td", { class: "fw-c-load", "data-label": "Load" }, show(row.latest["load.1m"], "")),
       h("td", { class: "fw-c-spark" }, spark(row.spark || [])),
       h("td", { class: "fw-c-seen", "data-label": "Seen" }, row.age),
       h("td", { class: "fw-c-incidents" }, incidents),

@@ -130,30 +130,25 @@ export function h(tag, attributes = {}, ...children) {
   return node;
 }
 
-const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
 const DECIMAL = ["", "k", "M", "G", "T"];
 
-/** Format a value with its unit, short enough for a legend. */
+/** Format a value with its unit (as the API names units), short enough for a legend. */
 export function show(value, unit) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  const rate = unit.endsWith("_per_second") ? "/s" : "";
-  if (unit.startsWith("percent")) return `${round(value)} %`;
-  if (unit.startsWith("bytes")) return scaled(value, 1024, BINARY) + rate;
-  if (unit === "seconds") return duration(value);
-  if (unit === "celsius") return `${round(value)} °C`;
-  return scaled(value, 1000, DECIMAL).trimEnd() + rate;
-}
-
-function scaled(value, base, names) {
+  if (unit === "s") return duration(value);
+  if (unit === "%" || unit === "°C" || unit === "ms") return `${round(value)} ${unit}`;
+  const [base, names] = unit.startsWith("B") ? [1024, BINARY] : [1000, DECIMAL];
   let size = Math.abs(value);
   let step = 0;
   while (size >= base && step < names.length - 1) { size /= base; step += 1; }
-  return `${value < 0 ? "-" : ""}${round(size)} ${names[step]}`;
+  const gap = unit === "/s" && !names[step] ? "" : " ";
+  return `${value < 0 ? "-" : ""}${round(size)}${gap}${names[step]}${unit}`.trimEnd();
 }
 
 function round(value) {
   const size = Math.abs(value);
-  return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 || size === 0 ? trim(value.toFixed(2)) : trim(value.toPrecision(2));
+  return size >= 100 ? value.toFixed(0) : size >= 10 ? trim(value.toFixed(1)) : size >= 1 || size === 0 ? trim(value.toFixed(2)) : trim(value.toPrecision(2));
 }
 
 function trim(text) {

@@ -29,19 +29,19 @@ def page() -> None:
 def _body() -> None:
     after = components.replay_points(context.current(), ["fleet"])
     hosts: list[Host] | None = None
-    incidents: list[Incident] = []
     with context.failures_shown("load the fleet"):
         hosts = [host for host in context.api().hosts() if host.get("status") != "retired"]
-        if hosts:
-            incidents = open_incidents()
     if hosts is None:
         return
     if not hosts:
         first_run.show()
         return
-    _title(hosts, incidents)
+    st.header("Fleet", anchor=False)
     if context.may("incidents:read"):
-        _problems(hosts, incidents)
+        with context.failures_shown("load the incidents"):
+            incidents = open_incidents()
+            st.markdown(_summary(hosts, incidents))
+            _problems(hosts, incidents)
     shown = _filtered(hosts)
     if not shown:
         st.info("No host matches the filter. Clear it to see all of them.", icon=":material/filter_alt_off:")
@@ -82,22 +82,25 @@ def badness(incident: Incident) -> tuple[bool, int, int]:
     return incident.get("state") == "acknowledged", rank, -incident.get("opened_at", 0)
 
 
-def _title(hosts: Sequence[Host], incidents: Sequence[Incident]) -> None:
+def _summary(hosts: Sequence[Host], incidents: Sequence[Incident]) -> str:
     live = sum(host.get("status") == "live" for host in hosts)
     troubled = len({incident.get("host_id") for incident in incidents})
-    st.header("Fleet", anchor=False)
-    words = f"{live} of {len(hosts)} hosts are reporting"
-    st.markdown(
-        f"{words}; {troubled} {'has' if troubled == 1 else 'have'} open incidents."
-        if troubled
-        else f"{words}."
+    words = (
+        f"{live} of {len(hosts)} hosts are reporting"
+        if len(hosts) > 1
+        else "One host, reporting"
+        if live
+        else "One host, silent"
     )
+    if not troubled:
+        return f"{words}."
+    return f"{words}; {troubled} {'has' if troubled == 1 else 'have'} open incidents."
 
 
 def _all_clear(hosts: Sequence[Host]) -> str:
     newest = max((host.get("last_seen_at") or 0 for host in hosts), default=0)
     age = f", newest sample {ago((context.now() - newest) / 1000)} ago" if newest else ""
-    return f"All clear. {len(hosts)} hosts{age}."
+    return f"All clear on {len(hosts)} hosts{age}." if len(hosts) > 1 else f"All clear{age}."
 
 
 def _filtered(hosts: Sequence[Host]) -> list[Host]:

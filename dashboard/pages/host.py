@@ -98,11 +98,7 @@ def _charts(host_id: str, every: float) -> None:
     with context.failures_shown("load the charts"):
         metrics = sorted({metric for plan in HOST_PANELS for metric in plan.metrics})
         answer = context.api().range([host_id], metrics, chosen.start, chosen.end, points=POINTS)
-        incidents = (
-            context.api().incidents(host_id=host_id, limit=50)["items"]
-            if context.may("incidents:read")
-            else []
-        )
+        incidents = _incidents(host_id)
         follow = after if chosen.preset is not None and answer["tier"] == "raw" else None
         panels = host_panels(
             answer, incidents=_within(incidents, chosen), anomalies=_anomalies(host_id, chosen)
@@ -123,6 +119,16 @@ def _charts(host_id: str, every: float) -> None:
         live = "moving live" if follow is not None else "standing still"
         st.caption(f"Showing {pace} · {live} · drag across a chart to zoom, double-click to go back to live")
         context.updated()
+
+
+def _incidents(host_id: str) -> list[Incident]:
+    if not context.may("incidents:read"):
+        return []
+    try:
+        return context.api().incidents(host_id=host_id, limit=50)["items"]
+    except ApiError as error:
+        st.caption(f"Incidents are not shown: {plain(error.message)}")
+        return []
 
 
 def _within(incidents: list[Incident], chosen: ranges.Range) -> list[Incident]:
@@ -153,7 +159,7 @@ def _facts(host: Host) -> None:
             "System": host.get("os") or "–",
             "Kernel": facts.get("kernel", "–"),
             "CPUs": facts.get("cpus", "–"),
-            "Memory": amount(_number(facts.get("memory_bytes")), "bytes"),
+            "Memory": amount(_number(facts.get("memory_bytes")), "B"),
             "Agent": host.get("agent_version") or "–",
             "Sampled every": interval(host.get("interval_s", 5.0)),
             "Id": host["id"],

@@ -41,18 +41,18 @@ PEOPLE = {
     for role in ("admin", "operator", "viewer", "guest")
 }
 METRICS: list[tuple[str, str, str, list[float | None], dict[str, str]]] = [
-    ("cpu.percent", "percent", "CPU in use, all cores", [0, 100], {}),
-    ("cpu.iowait_percent", "percent", "CPU waiting for disks", [0, 100], {}),
-    ("load.1m", "1", "Runnable processes, one minute", [0, None], {}),
-    ("memory.used_percent", "percent", "Memory in use", [0, 100], {}),
-    ("memory.available_bytes", "bytes", "Memory left", [0, None], {}),
-    ("swap.used_percent", "percent", "Swap in use", [0, 100], {}),
-    ("disk.used_percent", "percent", "File system in use", [0, 100], {"mount": "/"}),
-    ("disk.used_percent", "percent", "File system in use", [0, 100], {"mount": "/var"}),
-    ("disk.read_bytes_per_second", "bytes_per_second", "Read from disk", [0, None], {"device": "sda"}),
-    ("disk.write_bytes_per_second", "bytes_per_second", "Written to disk", [0, None], {"device": "sda"}),
-    ("net.bytes_received_per_second", "bytes_per_second", "Received", [0, None], {"interface": "eth0"}),
-    ("net.bytes_sent_per_second", "bytes_per_second", "Sent", [0, None], {"interface": "eth0"}),
+    ("cpu.percent", "%", "CPU in use, all cores", [0, 100], {}),
+    ("cpu.iowait_percent", "%", "CPU waiting for disks", [0, 100], {}),
+    ("load.1m", "", "Runnable processes, one minute", [0, None], {}),
+    ("memory.used_percent", "%", "Memory in use", [0, 100], {}),
+    ("memory.available_bytes", "B", "Memory left", [0, None], {}),
+    ("swap.used_percent", "%", "Swap in use", [0, 100], {}),
+    ("disk.used_percent", "%", "File system in use", [0, 100], {"mount": "/"}),
+    ("disk.used_percent", "%", "File system in use", [0, 100], {"mount": "/var"}),
+    ("disk.read_bytes_per_second", "B/s", "Read from disk", [0, None], {"device": "sda"}),
+    ("disk.write_bytes_per_second", "B/s", "Written to disk", [0, None], {"device": "sda"}),
+    ("net.bytes_received_per_second", "B/s", "Received", [0, None], {"interface": "eth0"}),
+    ("net.bytes_sent_per_second", "B/s", "Sent", [0, None], {"interface": "eth0"}),
 ]
 HOUR = 3_600_000
 CHANGERS = {"admin", "operator"}
@@ -206,7 +206,7 @@ class FakeApi:
                     "severity": "critical",
                     "state": "firing",
                     "value": 97.2,
-                    "unit": "percent",
+                    "unit": "%",
                     "started_at": opened,
                     "reason": "CPU has been above 90 % for 2 minutes.",
                 }
@@ -383,6 +383,11 @@ class FakeApi:
             return _problem(
                 422, "The input does not fit.", [{"loc": "email", "msg": "not an e-mail address"}]
             )
+        extra = set(call.body) - {"email", "channels", "min_severity", "timezone"}
+        if extra:
+            return _problem(
+                422, "The input does not fit.", [{"loc": f"body.{extra.pop()}", "msg": "unknown field"}]
+            )
         self.preferences[call.user["id"]] = call.body
         return 200, call.body
 
@@ -431,6 +436,8 @@ class FakeApi:
             "channels": {"email": True, "slack": False, "pagerduty": False, "in_app": True},
             "min_severity": "warning",
             "timezone": None,
+            "slack_webhook_url": None,
+            "pagerduty_routing_key": None,
         }
         return self.preferences.get(user["id"], default)
 

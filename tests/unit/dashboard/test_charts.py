@@ -25,7 +25,7 @@ def series(metric: str, values: list[float | None], host: str = "host_1", **labe
         "host_id": host,
         "metric": metric,
         "labels": labels,
-        "unit": "percent",
+        "unit": "%",
         "times": [1000 * i for i in range(len(values))],
         "values": values,
     }
@@ -105,7 +105,7 @@ def test_the_explorer_names_series_by_host_and_labels() -> None:
     )
     panel = metric_panel(
         found,
-        {"name": "disk.used_percent", "unit": "percent", "low": 0, "high": 100},
+        {"name": "disk.used_percent", "unit": "%", "low": 0, "high": 100},
         {"host_1": "web-1", "host_2": "web-2"},
     )
     assert [t["name"] for t in panel["traces"]] == ["web-2 mount=/", "web-1 mount=/"]

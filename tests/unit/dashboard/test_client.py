@@ -52,7 +52,11 @@ def test_an_error_that_is_no_problem_document_is_still_a_problem(content: bytes)
 
 
 def test_a_read_is_tried_again_when_the_back_end_is_unavailable_for_a_moment() -> None:
-    answers = [httpx.Response(503), httpx.ConnectError("refused"), httpx.Response(200, json={"items": []})]
+    answers: list[httpx.Response | Exception] = [
+        httpx.Response(503),
+        httpx.ConnectError("refused"),
+        httpx.Response(200, json={"items": []}),
+    ]
 
     def handler(_: httpx.Request) -> httpx.Response:
         answer = answers.pop(0)

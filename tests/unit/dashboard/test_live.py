@@ -229,6 +229,26 @@ def test_a_back_end_that_lost_its_counters_is_followed_from_its_new_start(bench:
     assert bench.asked == []
 
 
+def test_what_came_before_the_subscription_is_not_a_gap(bench: Bench) -> None:
+    bench.feed.subscribe(["host:h1"], bench.heard.put)
+    socket = bench.socket()
+    socket.push(0, type="subscribed", data={"topic": "host:h1", "newest": 41, "gap": False})
+    bench.missed = [raw(42)]
+    socket.push(43)
+    assert [bench.message().seq for _ in range(2)] == [42, 43]
+    assert bench.asked == [{"host:h1": 41}]
+
+
+def test_a_refused_topic_is_said_and_the_feed_goes_on(bench: Bench) -> None:
+    bench.feed.subscribe(["host:h1"], bench.heard.put)
+    socket = bench.socket()
+    socket.push(
+        0, "", type="problem", data={"code": "topic_forbidden", "detail": "you may not follow host:h1"}
+    )
+    socket.push(1)
+    assert bench.message().seq == 1
+
+
 def test_what_is_not_a_message_is_left_out(bench: Bench) -> None:
     bench.feed.subscribe(["host:h1"], bench.heard.put)
     socket = bench.socket()

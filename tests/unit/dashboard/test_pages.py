@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def session(http: httpx.Client, store: SessionStore) -> Session:
 
 
 @pytest.fixture
-def open_page(http: httpx.Client, store: SessionStore) -> Iterator[Open]:
+def open_page(http: httpx.Client, store: SessionStore) -> Open:
     def opened(name: str, role: str = "admin", **query: str) -> AppTest:
         app = AppTest.from_string(PAGE.format(name=name), default_timeout=20)
         app.session_state["farwatch.session"] = sign_in(http, SETTINGS, f"{role}@example.org", PASSWORD)
