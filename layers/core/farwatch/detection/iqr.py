@@ -1,9 +1,12 @@
 """The interquartile range rule: distance outside the middle half of the recent values."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import Fields
+from farwatch.detection.streaming import Fields, row_by_row
 
 WINDOW = 144
 """Values kept: half a day at five minutes."""
@@ -23,10 +26,14 @@ class InterquartileRange:
         state["ring"] = np.inf
         return state
 
-    def step(
-        self, fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[FloatArray, ...]:
-        """See ``Oddness.step``. The expected range is Tukey's: quartiles ± 1.5 ranges."""
+    def run(
+        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+    ) -> tuple[NDArray[Any], ...]:
+        """See ``Oddness.run``. The expected range is Tukey's: quartiles ± 1.5 ranges."""
+        return row_by_row(self._step, fields, times, x, ok)
+
+    @staticmethod
+    def _step(fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
         ring, count = fields["ring"], fields["count"]
         held = np.minimum(count, WINDOW)
         warm = held >= 12

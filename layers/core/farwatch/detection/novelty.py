@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
 from farwatch.detection.memory import neighbours, remember
-from farwatch.detection.streaming import Fields
+from farwatch.detection.streaming import Fields, row_by_row
 
 VALUES = 128
 """Remembered values of the series itself."""
@@ -106,10 +106,14 @@ class Novelty:
         state["slot"] = -1
         return state
 
-    def step(
-        self, fields: Fields, now: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[FloatArray, ...]:
-        """See ``Oddness.step``. The expected range is three recent deviations about the recent level."""
+    def run(
+        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+    ) -> tuple[NDArray[Any], ...]:
+        """See ``Oddness.run``. The expected range is three recent deviations about the recent level."""
+        return row_by_row(self._step, fields, times, x, ok)
+
+    @staticmethod
+    def _step(fields: Fields, now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
         n = fields["count"].copy()
         anchor = fields["anchor"]
         anchor[:] = np.where(ok & (n == 0), x, anchor)

@@ -4,7 +4,7 @@ from functools import cache
 
 from farwatch.detection.interface import Detector
 
-DETECTORS = ("default", "zscore", "iqr")
+DETECTORS = ("default", "zscore", "iqr", "isolation_forest", "lof")
 """Every name ``get`` knows, the default first."""
 
 
@@ -33,5 +33,13 @@ def get(name: str = "default") -> Detector:
             from farwatch.detection.iqr import InterquartileRange
 
             return Streaming(InterquartileRange())
+        case "isolation_forest":
+            from farwatch.detection.windowed import Windowed, isolation_forest
+
+            return Streaming(Windowed(name, isolation_forest))
+        case "lof":
+            from farwatch.detection.windowed import Windowed, local_outlier_factor
+
+            return Streaming(Windowed(name, local_outlier_factor))
         case _:
             raise UnknownDetectorError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")

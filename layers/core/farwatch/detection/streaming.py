@@ -1,5 +1,6 @@
 """From a source of raw oddness to a detector: input hygiene before it, calibration after it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,14 +41,25 @@ class Oddness(Protocol):
     def new_state(self, n_series: int) -> StateArray:
         """Return ``n_series`` fresh records."""
 
-    def step(
-        self, fields: Fields, now: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[FloatArray, ...]:
-        """Fold one sample of each series in and return (raw, low, high, pattern), each of shape (S,).
+    def run(
+        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+    ) -> tuple[NDArray[Any], ...]:
+        """Fold samples ``x`` (T, S) in; return (raw, low, high, pattern), each of shape (T, S).
 
-        ``fields`` are those of the records; they are changed in place, and only for series where ``ok``.
+        ``fields`` are those of the records; they are changed in place, and only by samples that are ``ok``.
         ``x`` is finite everywhere. ``raw`` is >= 0 and finite, 0 while warming up.
         """
+
+
+Step = Callable[[Fields, FloatArray, FloatArray, BoolArray], tuple[NDArray[Any], ...]]
+
+
+def row_by_row(
+    step: Step, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray
+) -> tuple[NDArray[Any], ...]:
+    """Return what ``run`` returns for a source that takes one sample of every series at a time."""
+    answers = [step(fields, times[row], x[row], ok[row]) for row in range(len(x))]
+    return tuple(np.stack(parts) for parts in zip(*answers, strict=True))
 
 
 class Streaming:
@@ -83,22 +95,25 @@ class Streaming:
         times = np.asarray(times, dtype=np.float64)
         if times.ndim == 1:
             times = np.broadcast_to(times[:, None], shape)
-        score, rarity, pattern = np.zeros(shape), np.ones(shape), np.zeros(shape, np.uint8)
-        low, high, since = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+        if not shape[0]:
+            empty = np.zeros(shape)
+            return Scores(empty, empty, empty, empty, empty, empty.astype(np.uint8))
         # Records are far apart in memory; working copies with each field in one piece are many times faster.
         clock, scale, source = _open(state), _open(state["calibration"]), _open(state["source"])
+        ok = np.stack([_admit(clock, times[row], values[row]) for row in range(shape[0])])
+        x = np.where(ok, np.clip(values, -LIMIT, LIMIT), 0.0)
+        raw, low, high, kind = self._source.run(source, times, x, ok)
+        outside = ok & ((x < low) | (x > high))
+        score, rarity, since = np.empty(shape), np.empty(shape), np.empty(shape)
         for row in range(shape[0]):
-            now = times[row]
-            ok = _admit(clock, now, values[row])
-            x = np.where(ok, np.clip(values[row], -LIMIT, LIMIT), 0.0)
-            raw, low[row], high[row], kind = self._source.step(source, now, x, ok)
-            surprises = raw if self._source.calibrated else calibration.surprise(scale, raw, ok)
-            score[row], rarity[row] = calibration.score(scale, surprises, ok)
-            outside = ok & ((x < low[row]) | (x > high[row]))
-            began = np.where(np.isnan(clock["since"]), now, clock["since"])
-            clock["since"] = np.where(ok, np.where(outside, began, np.nan), clock["since"])
+            surprises = raw[row]
+            if not self._source.calibrated:
+                surprises = calibration.surprise(scale, surprises, ok[row])
+            score[row], rarity[row] = calibration.score(scale, surprises, ok[row])
+            began = np.where(np.isnan(clock["since"]), times[row], clock["since"])
+            clock["since"] = np.where(ok[row], np.where(outside[row], began, np.nan), clock["since"])
             since[row] = clock["since"]
-            pattern[row] = np.where(score[row] > 0, kind, Pattern.NONE)
+        pattern = np.where(score > 0, kind, Pattern.NONE).astype(np.uint8)
         _close(state, clock)
         _close(state["calibration"], scale)
         _close(state["source"], source)

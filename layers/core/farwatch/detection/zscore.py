@@ -1,9 +1,12 @@
 """The z-score: distance from the running mean in running standard deviations."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import Fields
+from farwatch.detection.streaming import Fields, row_by_row
 
 WINDOW = 288.0
 """Samples of effective memory: a day at five minutes."""
@@ -21,10 +24,14 @@ class ZScore:
         """Return ``n_series`` fresh records."""
         return np.zeros(n_series, self.dtype)
 
-    def step(
-        self, fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[FloatArray, ...]:
-        """See ``Oddness.step``. The expected range is three deviations each way."""
+    def run(
+        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+    ) -> tuple[NDArray[Any], ...]:
+        """See ``Oddness.run``. The expected range is three deviations each way."""
+        return row_by_row(self._step, fields, times, x, ok)
+
+    @staticmethod
+    def _step(fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
         mean, variance, count = fields["mean"].copy(), fields["variance"], fields["count"]
         deviation = np.sqrt(variance)
         warm = count >= 10
