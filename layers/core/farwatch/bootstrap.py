@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from farwatch.services.access import Access
     from farwatch.services.api_tokens import ApiTokens
     from farwatch.services.auth import Auth
+    from farwatch.services.channels import ManageChannels, ManagePreferences
     from farwatch.services.enrol import Enrol
     from farwatch.services.incidents import Incidents
     from farwatch.services.ingest import Ingest
@@ -455,6 +456,26 @@ class Container:
             ready=self.book.ready,
             clock=lambda: time.time_ns() // 1_000_000,
         )
+
+    def recipient_names(self) -> dict[str, str]:
+        """Return what people call the recipients of deliveries, by id."""
+        people = {person.user_id: person.name for person in self.audience.all()}
+        own = {f"user:{user_id}": name for user_id, name in people.items()}
+        return {**people, **own, **{item.id: item.name for item in self.channels.destinations()}}
+
+    @cached_property
+    def manage_channels(self) -> ManageChannels:
+        """Configuring and trying channels."""
+        from farwatch.services.channels import ManageChannels
+
+        return ManageChannels(self.channels, self.senders, self.settings.environment)
+
+    @cached_property
+    def manage_preferences(self) -> ManagePreferences:
+        """What each person wants."""
+        from farwatch.services.channels import ManagePreferences
+
+        return ManagePreferences(self.audience)
 
     @cached_property
     def connections(self) -> RedisConnections:

@@ -17,7 +17,7 @@ from farwatch.domain.pushes import Push
 from farwatch.domain.rbac import Role
 from farwatch.errors import Forbidden, Unauthenticated, Unavailable
 from farwatch.ports.connections import Gone, Viewer
-from farwatch.services.live import MESSAGE_BYTES, Live, envelope, parts
+from farwatch.services.live import MESSAGE_BYTES, Live, envelope, parts, replay
 
 NOW = 1_790_000_000_000
 
@@ -139,11 +139,11 @@ def test_a_role_decides_which_topics_may_be_followed(
     answer = house.say("c1", action="subscribe", topics=[topic])
     assert answer["type"] == ("subscribed" if allowed else "problem")
     if allowed:
-        house.live.replay(Viewer("user_1", role, ""), topic, 0)
+        replay(house.pushed, Viewer("user_1", role, ""), topic, 0)
     else:
         assert answer["data"]["code"] == "topic_forbidden"
         with pytest.raises(Forbidden):
-            house.live.replay(Viewer("user_1", role, ""), topic, 0)
+            replay(house.pushed, Viewer("user_1", role, ""), topic, 0)
 
 
 def test_a_role_is_checked_again_when_pushing(house: House) -> None:
@@ -189,7 +189,7 @@ def test_a_client_that_comes_back_hears_what_it_missed_once_and_in_order(house: 
     assert answer["data"]["gap"] is False
     assert [m["data"]["number"] for m in house.pushes("c2")] == [3, 4, 5, 6]
     viewer = Viewer("user_1", Role.VIEWER, "")
-    assert [m["data"]["number"] for m in house.live.replay(viewer, "incidents", seen)] == [3, 4, 5, 6]
+    assert [m["data"]["number"] for m in replay(house.pushed, viewer, "incidents", seen)] == [3, 4, 5, 6]
     house.enter("c3")
     house.say("c3", action="subscribe", topics=["incidents"])
     assert house.pushes("c3") == [], "who asks for nothing old gets nothing old"

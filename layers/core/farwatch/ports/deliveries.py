@@ -157,9 +157,25 @@ class Audience(Protocol):
         """Return the user ids of those who look after channels."""
         ...
 
+    def save(self, person: PersonRow) -> PersonRow:
+        """Store preferences read at ``person.version``; raises PreconditionFailed if they changed meanwhile."""
+        ...
+
 
 class Channels(Protocol):
     """The configured channels."""
+
+    def add(self, channel: ChannelRow) -> None:
+        """Store a new channel. Raises Conflict for a second mail server."""
+        ...
+
+    def save(self, channel: ChannelRow) -> ChannelRow:
+        """Store a channel read at ``channel.version``; raises PreconditionFailed if it changed meanwhile."""
+        ...
+
+    def remove(self, channel_id: str) -> None:
+        """Delete a channel; raises NotFound."""
+        ...
 
     def all(self) -> list[ChannelRow]:
         """Return every channel, by name."""

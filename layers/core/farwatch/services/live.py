@@ -105,15 +105,6 @@ class Live:
         except Gone:
             self._connections.close(connection_id)
 
-    def replay(self, viewer: Viewer, topic: str, after: int) -> list[dict[str, Any]]:
-        """Return what was pushed on a topic after a sequence number, for clients that cannot hold a connection.
-
-        Raises Forbidden when the viewer may not follow the topic.
-        """
-        if not may_see(viewer, inner(topic, viewer)):
-            raise Forbidden(f"you may not follow {topic}", code="topic_forbidden")
-        return [json.loads(text) for text in self._pushed.after(inner(topic, viewer), after).messages]
-
     def push(self, push: Push) -> int:
         """Number a push, keep it for replay and send it to every connection that may see it; return to how many.
 
@@ -156,6 +147,17 @@ class Live:
             self._poster.hang_up(connection_id)
         except Unavailable as error:
             logger.warning("not hung up", extra={"connection_id": connection_id, "reason": error.message})
+
+
+def replay(pushed: Pushed, viewer: Viewer, topic: str, after: int) -> list[dict[str, Any]]:
+    """Return what was pushed on a topic after a sequence number, for clients that cannot hold a connection.
+
+    Raises Forbidden when the viewer may not follow the topic.
+    """
+    wanted = inner(topic, viewer)
+    if not may_see(viewer, wanted):
+        raise Forbidden(f"you may not follow {topic}", code="topic_forbidden")
+    return [json.loads(text) for text in pushed.after(wanted, after).messages]
 
 
 def may_see(viewer: Viewer, topic: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import smtplib
 import ssl
 import threading
@@ -37,14 +36,6 @@ TIMEOUT_S = 10.0
 IDLE_S = 30.0  # servers close idle connections; a fresh one is cheaper than a failed attempt
 LISTED_SIGNALS = 10
 LISTED_PROCESSES = 5
-_ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
-)
-
-
-def is_address(text: str) -> bool:
-    """Whether ``text`` is one plain mail address: no display name, no quoting, no comment, no line break."""
-    return _ADDRESS.fullmatch(text) is not None and ".." not in text
 
 
 @dataclass(frozen=True, slots=True)

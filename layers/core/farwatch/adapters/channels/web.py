@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 
 from farwatch.domain.headlines import one_line
+from farwatch.domain.webhooks import address_fault
 from farwatch.errors import Misconfigured, Rejected, Unavailable
 
 TIMEOUT_S = 10.0
@@ -29,38 +28,15 @@ class Answer:
     text: str
 
 
-def check_address(url: str) -> None:
-    """Return when messages may be posted to ``url``: https, or http to this machine.
-
-    Raises Misconfigured for anything else, for credentials in the address, and for link-local hosts, where clouds keep
-    their instance secrets.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    local = host in {"localhost", "127.0.0.1", "::1"}
-    try:
-        linked = ipaddress.ip_address(host).is_link_local
-    except ValueError:
-        linked = False
-    if (
-        not host
-        or linked
-        or "@" in parts.netloc
-        or not (parts.scheme == "https" or (parts.scheme == "http" and local))
-    ):
-        raise Misconfigured(
-            "a webhook address must be https://host/… without user name or password",
-            code="bad_webhook_address",
-        )
-
-
 def post_json(dependency: str, url: str, body: Mapping[str, Any]) -> Answer:
     """Post ``body`` and return the answer. The address itself is a secret and appears in no error.
 
     Raises Unavailable for 429 (with the far side's Retry-After), 408, 5xx and network faults, and Rejected for
     everything else that is not 2xx, redirects included.
     """
-    check_address(url)
+    fault = address_fault(url)
+    if fault:
+        raise Misconfigured(f"the address of a {dependency} channel {fault}", code="bad_webhook_address")
     data = json.dumps(body, ensure_ascii=False).encode()
     try:
         response = _pool().request(

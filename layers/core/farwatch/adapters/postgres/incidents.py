@@ -187,15 +187,6 @@ class PostgresIncidents:
             ).fetchall()
         return [TimelineEntry(**row) for row in rows]
 
-    def open_counts(self) -> dict[str, int]:
-        """Return how many active incidents each host has."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                """SELECT host_id, count(*) AS count FROM incidents
-                   WHERE status <> 'resolved' AND host_id IS NOT NULL GROUP BY host_id"""
-            ).fetchall()
-        return {row["host_id"]: row["count"] for row in rows}
-
     def due_to_announce(self, now: int) -> list[str]:
         """Return the groups whose group wait is over and whose opening has not been announced."""
         with self._database.transaction() as connection:
