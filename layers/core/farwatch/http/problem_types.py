@@ -142,6 +142,37 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         422, "Unknown kind of message", "A function is older than the one that wrote the message: deploy it."
     ),
     "host_retired": ProblemType(409, "Host is retired", "Enrol the host again."),
+    # Incidents, channels and live views
+    "unknown_incident": ProblemType(404, "Unknown incident", "Check the id; old incidents are deleted."),
+    "unknown_delivery": ProblemType(404, "Unknown delivery", "Check the id."),
+    "unknown_notification": ProblemType(404, "Unknown notification", "Check the id; it must be your own."),
+    "unknown_channel": ProblemType(
+        404, "Unknown channel", "Check the id; the channel may have been deleted."
+    ),
+    "unknown_user": ProblemType(404, "Unknown person", "Check the id; the person may have been removed."),
+    "already_acknowledged": ProblemType(409, "Already acknowledged", "The detail says who is on it."),
+    "incident_resolved": ProblemType(409, "The incident is resolved", "Only comments can be added to it."),
+    "one_mail_server": ProblemType(409, "There is a mail server already", "Change that channel instead."),
+    "not_redrivable": ProblemType(
+        409, "Nothing to try again", "Only failed, dead and suppressed deliveries can be tried again."
+    ),
+    "bad_channel": ProblemType(422, "The channel cannot work so", "Correct the settings named in errors."),
+    "bad_webhook_address": ProblemType(
+        500,
+        "A webhook address cannot be used",
+        "Enter the address of the channel again: https, without credentials.",
+    ),
+    "sealed_elsewhere": ProblemType(
+        500,
+        "A stored secret does not open",
+        "Enter it again, or restore the secrets document it was stored under.",
+    ),
+    "bad_ticket": ProblemType(401, "Ticket not good", "Get a new ticket: each is good once, for a minute."),
+    "topic_forbidden": ProblemType(403, "Topic not allowed", "Your role may not follow this topic."),
+    "unknown_action": ProblemType(422, "Unknown action", "Send subscribe or ping."),
+    "not_json": ProblemType(422, "Not a JSON object", "Send one JSON object per message."),
+    "bad_topics": ProblemType(422, "Topics not usable", "Send a list of topic names."),
+    "bad_after": ProblemType(422, "Not a sequence number", "Send the last number you have seen, or 0."),
     # Too much, too fast, or not now
     "rate_limited": ProblemType(429, "Too many requests", "Wait Retry-After seconds."),
     "misconfigured": ProblemType(
