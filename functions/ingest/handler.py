@@ -16,6 +16,7 @@ from farwatch.bootstrap import container
 from farwatch.domain.rbac import Permission
 from farwatch.errors import FieldError, Forbidden, InvalidInput
 from farwatch.http.bodies import raw_body
+from farwatch.http.limits import check_allowances
 from farwatch.http.principal import caller_of, refusal_of
 from farwatch.observability import logger
 from farwatch.wire.batch import MAX_COMPRESSED, WireStanding
@@ -41,10 +42,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _host_of(event: dict[str, Any]) -> str:
+    caller = caller_of(event)
+    check_allowances(container().rate_limits.spend(caller, None))
     refusal = refusal_of(event)
     if refusal is not None:
         raise refusal
-    principal = caller_of(event).principal
+    principal = caller.principal
     principal.require(Permission.METRICS_INGEST)
     if principal.host_id is None:
         raise Forbidden("only an agent's credential brings samples", code="agents_only")

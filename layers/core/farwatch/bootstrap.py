@@ -328,11 +328,14 @@ class Container:
     @cached_property
     def ingest(self) -> Ingest:
         """The use case behind ``POST /api/v1/metrics/batches``."""
+        from farwatch.adapters.redis.speakers import RedisSpeakers
         from farwatch.adapters.sqs import SqsSampleQueue
+        from farwatch.services.enrol import WatchForClones
         from farwatch.services.ingest import Ingest
 
         queue = SqsSampleQueue(self.sqs, self.settings.samples_queue_url)
-        return Ingest(self.hosts, self.agent_cache, queue)
+        clones = WatchForClones(self.database, self.credentials, RedisSpeakers(self.redis), self.audit)
+        return Ingest(self.hosts, self.agent_cache, queue, clones)
 
     @cached_property
     def process(self) -> Process:

@@ -61,14 +61,14 @@ def test_rows_can_neither_be_changed_nor_deleted(gateway: Gateway, admin: str, p
             psycopg.connect(postgres_url) as connection,
             pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
         ):
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
 
 def tamper(postgres_url: str, statement: str) -> None:
     """Do what only somebody with the table owner's rights can do."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute("ALTER TABLE audit_log DISABLE TRIGGER ALL")
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 def grow(gateway: Gateway, rows: int = 6) -> None:

@@ -106,7 +106,9 @@ KINDS = [*map(str, Role), "agent", "token", "nobody", "forged"]
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_operation_answers_as_documented(case: Case, kind: str, known: bool, callers: Callers) -> None:
+def test_every_operation_answers_as_documented(
+    case: Case[Any], kind: str, known: bool, callers: Callers
+) -> None:
     token = callers.token(kind)
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     if known and case.path_parameters:

@@ -16,10 +16,11 @@ from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Rou
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from farwatch.domain.rbac import Caller, PrincipalKind
-from farwatch.errors import FarwatchError, InvalidInput, Misconfigured, RateLimited, Refused
+from farwatch.errors import FarwatchError, InvalidInput, Misconfigured, Refused
 from farwatch.http.access import Access, access_of
 from farwatch.http.bodies import DEFAULT_MAX_BODY, check_text, check_utf8, parse_json, raw_body
 from farwatch.http.idempotency import once, reply_key
+from farwatch.http.limits import check_allowances, rate_limit_headers
 from farwatch.http.principal import caller_of, refusal_of, set_current_caller
 from farwatch.http.problems import problem, problem_of
 from farwatch.observability import logger, report_exception
@@ -131,10 +132,7 @@ class Api(APIGatewayHttpResolver):
             return b""
         if self._limits is not None:
             self._allowances = list(self._limits.spend(self._caller, access.limit if access else None))
-            refused = [allowance for allowance in self._allowances if allowance.refused]
-            if refused:
-                wait = max(allowance.retry_after_s for allowance in refused)
-                raise RateLimited(f"over the limit: {refused[0].policy}", retry_after_s=wait)
+            check_allowances(self._allowances)
         if access is None:  # an unknown path: there is nothing to protect
             return b""
         self._matched = route
@@ -252,17 +250,6 @@ def create_api(
                 f"{route.method} {route.path} does not say who may call it: add @requires(Permission.X) under the route"
             )
     return api
-
-
-def rate_limit_headers(allowances: Iterable[Allowance]) -> dict[str, str]:
-    """Return ``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) for what was counted."""
-    found = list(allowances)
-    if not found:
-        return {}
-    return {
-        "RateLimit-Policy": ", ".join(f'"{a.policy}";q={a.quota};w={a.window_s}' for a in found),
-        "RateLimit": ", ".join(f'"{a.policy}";r={a.remaining};t={a.reset_s}' for a in found),
-    }
 
 
 def _cors(origins: list[str]) -> CORSConfig | None:

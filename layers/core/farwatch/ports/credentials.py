@@ -106,6 +106,18 @@ class CredentialLookup(Protocol):
         ...
 
 
+class Speakers(Protocol):
+    """Remembers who has lately spoken for each host."""
+
+    def heard(self, host_id: str, speaker: str) -> Sequence[str]:
+        """Note the speaker and return the latest ones, newest first; nothing when it is the same as before."""
+        ...
+
+    def forget(self, host_id: str) -> None:
+        """Start listening anew."""
+        ...
+
+
 class Credentials(Protocol):
     """Enrolment tokens, agents' credentials and API tokens."""
 

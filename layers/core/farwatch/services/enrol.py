@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from farwatch.domain.clones import sounds_cloned
 from farwatch.domain.credentials import Credential, CredentialKind, new_credential, parse_credential
-from farwatch.domain.rbac import Caller, Permission, PrincipalKind
-from farwatch.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from farwatch.domain.rbac import SYSTEM, Caller, Permission, PrincipalKind
+from farwatch.errors import Conflict, Forbidden, NotFound, Unauthenticated, Unavailable
 from farwatch.ids import new_id
+from farwatch.observability import logger
 from farwatch.ports.audit import AuditLog
-from farwatch.ports.credentials import Agent, CredentialLookup, Credentials, EnrolmentToken, Machine
+from farwatch.ports.credentials import Agent, CredentialLookup, Credentials, EnrolmentToken, Machine, Speakers
 from farwatch.ports.transactions import Transactions
 
 TOKEN_MS = 3_600_000
@@ -221,11 +223,37 @@ class Enrol:
             self._audit.record(caller, action="agent.retire", target=host_id)
         self._lookup.forget("agent", ended)
 
-    def suspect_clone(self, caller: Caller, host_id: str, now: int) -> None:
-        """Note that two machines seem to use the credential of one host."""
+
+class WatchForClones:
+    """Notices when two machines use the credential of one host; ``ingest`` tells it of every batch."""
+
+    def __init__(
+        self, transactions: Transactions, credentials: Credentials, speakers: Speakers, audit: AuditLog
+    ) -> None:
+        self._transactions = transactions
+        self._credentials = credentials
+        self._speakers = speakers
+        self._audit = audit
+
+    def heard(self, host_id: str, spool_id: str, started_at: object, now: int) -> bool:
+        """Return whether the batch gives a clone away; the host is then marked, for its administrators to see.
+
+        With Redis down nothing is noticed: a clone will still be there when it is back.
+        """
+        try:
+            speakers = self._speakers.heard(host_id, f"{spool_id} {started_at}")
+            if not sounds_cloned(speakers):
+                return False
+            self._speakers.forget(host_id)
+        except Unavailable as error:
+            logger.warning("not listening for clones", extra={"reason": error.message})
+            return False
         with self._transactions.transaction():
             self._credentials.suspect_clone(host_id, now)
-            self._audit.record(caller, action="agent.clone_suspected", target=host_id, outcome="noticed")
+            self._audit.record(
+                Caller(SYSTEM), action="agent.clone_suspected", target=host_id, outcome="noticed"
+            )
+        return True
 
 
 def _refused() -> Unauthenticated:

@@ -6,16 +6,18 @@ from farwatch.errors import Forbidden, NotFound, Unavailable
 from farwatch.observability import logger
 from farwatch.ports.hosts import AgentCache, Hosts
 from farwatch.ports.queues import SampleQueue
+from farwatch.services.enrol import WatchForClones
 from farwatch.wire.batch import WireAnswer, WireStanding, decode_batch, pack
 
 
 class Ingest:
     """The use case behind ``POST /api/v1/metrics/batches``. A cache that is down costs a database read, nothing more."""
 
-    def __init__(self, hosts: Hosts, cache: AgentCache, queue: SampleQueue) -> None:
+    def __init__(self, hosts: Hosts, cache: AgentCache, queue: SampleQueue, clones: WatchForClones) -> None:
         self._hosts = hosts
         self._cache = cache
         self._queue = queue
+        self._clones = clones
 
     def accept(self, body: bytes, host_id: str, now: int) -> WireAnswer:
         """Queue the good part of the batch and return the answer for the agent.
@@ -30,6 +32,7 @@ class Ingest:
                 f"host_id: the batch says {batch.host_id}, the credential belongs to {host_id}",
                 code="host_mismatch",
             )
+        self._clones.heard(host_id, batch.spool_id, batch.agent.started_at, now)
         standing = self.standing(host_id, batch.spool_id, now)
         # A batch that lost all its samples still goes on: its sequence number must be confirmed.
         self._queue.send(host_id, pack(batch))
