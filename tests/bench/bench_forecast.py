@@ -25,35 +25,45 @@ STEP = 900.0
 DAYS = 9
 
 
-def wander(rng: np.random.Generator, persistence: float, size: float) -> Floats:
-    """A first-order autoregression of the given standard deviation over all the days."""
-    shocks = rng.normal(0, size * np.sqrt(1 - persistence**2), DAYS * DAY)
+def wander(rng: np.random.Generator, steps: int, persistence: float, size: float) -> Floats:
+    """A first-order autoregression of the given standard deviation, ``steps`` long."""
+    shocks = rng.normal(0, size * np.sqrt(1 - persistence**2), steps)
     level = 0.0
     return np.array([level := persistence * level + shock for shock in shocks])
 
 
-def simulate(kind: str, rng: np.random.Generator) -> Floats:
-    """Nine days of one metric of one host, of a kind every fleet has."""
-    days = np.arange(DAYS * DAY) / DAY
+def simulate(kind: str, rng: np.random.Generator, days_long: int = DAYS) -> Floats:
+    """Some days of one metric of one host, of a kind every fleet has."""
+    steps = days_long * DAY
+    days = np.arange(steps) / DAY
     phase = rng.uniform(0, 2 * np.pi)
     rhythm = np.sin(2 * np.pi * days + phase) + 0.4 * np.sin(4 * np.pi * days + phase)
-    noise = rng.standard_normal(DAYS * DAY)
+    noise = rng.standard_normal(steps)
     hour = days % 1 * 24
-    shift = int(rng.integers(3 * DAY, 6 * DAY))
+    shift = int(rng.integers(3 * DAY, steps))
+    period = rng.choice([4, 8, 12, 24, 48])
     makers: dict[str, Callable[[], Floats]] = {
-        "cpu": lambda: np.clip(35 + 15 * rhythm + wander(rng, 0.98, 6) + 3 * noise, 0, 100),
-        "requests": lambda: 1.0 * rng.poisson(200 * np.exp(0.7 * rhythm + wander(rng, 0.95, 0.15))),
-        "memory": lambda: np.clip(60 + wander(rng, 0.999, 8) + 0.2 * noise, 0, 100),
+        "cpu": lambda: np.clip(35 + 15 * rhythm + wander(rng, steps, 0.98, 6) + 3 * noise, 0, 100),
+        "requests": lambda: 1.0 * rng.poisson(200 * np.exp(0.7 * rhythm + wander(rng, steps, 0.95, 0.15))),
+        "memory": lambda: np.clip(60 + wander(rng, steps, 0.999, 8) + 0.2 * noise, 0, 100),
         "nightly job": lambda: np.where((hour > 2) & (hour < 3.5), 900 + 100 * noise, 4 + np.abs(noise)),
-        "errors": lambda: (rng.random(len(days)) < 0.03) * rng.lognormal(1, 1, len(days)),
-        "latency": lambda: np.exp(3 + 0.2 * rhythm + 0.25 * noise) + 400 * (rng.random(len(days)) < 0.01),
-        "disk": lambda: 40 + np.cumsum(0.02 * np.exp(rhythm) * rng.gamma(2, 0.5, len(days))),
-        "deployment": lambda: 20 + 5 * rhythm + noise + 15 * (np.arange(len(days)) > shift),
+        "errors": lambda: (rng.random(steps) < 0.03) * rng.lognormal(1, 1, steps),
+        "latency": lambda: np.exp(3 + 0.2 * rhythm + 0.25 * noise) + 400 * (rng.random(steps) < 0.01),
+        "disk": lambda: 40 + np.cumsum(0.02 * np.exp(rhythm) * rng.gamma(2, 0.5, steps)),
+        "deployment": lambda: 20 + 5 * rhythm + noise + 15 * (np.arange(steps) > shift),
+        "log rotation": lambda: np.cumsum(rng.gamma(2, 0.5, steps)) % rng.uniform(0.5 * DAY, 4 * DAY),
+        "frequent job": lambda: 5.0 * (np.arange(steps) % period < period / 3) + 1 + 0.1 * noise,
+        "batch load": lambda: np.repeat(rng.choice([1.0, 30.0, 95.0], steps), rng.geometric(0.02, steps))[
+            :steps
+        ],
     }
     return makers[kind]()
 
 
-KINDS = ("cpu", "requests", "memory", "nightly job", "errors", "latency", "disk", "deployment")
+KINDS = (
+    *("cpu", "requests", "memory", "nightly job", "errors", "latency", "disk", "deployment"),
+    *("log rotation", "frequent job", "batch load"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--series", type=int, default=5, help="simulated series of each kind (default 5)")
+    parser.add_argument("--series", type=int, default=4, help="simulated series of each kind (default 4)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     rng = np.random.default_rng(args.seed)

@@ -107,8 +107,9 @@ class _Judge:
         seen = np.tanh((inputs - self.centre) / self.width @ self.hidden + self.hidden_bias)
         logits = (seen @ self.out + self.out_bias).reshape(scores.shape) - self.beta[:, None] * scores
         logits -= logits.max(axis=-1, keepdims=True)
-        shares = np.exp(logits)
-        return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=-1, keepdims=True)
+        return logits
 
 
 @cache

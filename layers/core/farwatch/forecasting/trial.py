@@ -31,8 +31,9 @@ def trial(values: Floats, known: NDArray[np.bool_], day: int, unit: float) -> Fl
 
     ``unit`` is the mean day-to-day difference; all zeros where there is no past day to try.
     """
-    n, levels = len(values), np.array(LEVELS)[:, None, None]
-    total = np.zeros((len(LEVELS), len(NAMES), len(LEAD_HOURS) + 1))
+    n = len(values)
+    too_low = np.zeros((len(LEAD_HOURS) + 1, len(NAMES)))
+    too_high = np.zeros_like(too_low)
     count = np.zeros(len(LEAD_HOURS) + 1)
     for back in range(1, _DAYS + 1):
         origin = n - back * day
@@ -40,13 +41,15 @@ def trial(values: Floats, known: NDArray[np.bool_], day: int, unit: float) -> Fl
             break
         ahead = min(2 * day, n - origin)
         error = values[origin : origin + ahead] - candidates(values[:origin], day, ahead)
-        loss = np.maximum(levels * error, (levels - 1) * error)
         member = np.eye(len(count))[lead_class(day, ahead)] * known[origin : origin + ahead, None]
-        total += loss @ member
+        below = (np.maximum(error, 0.0) @ member).T
+        too_low += below
+        too_high += below - (error @ member).T
         count += member.sum(axis=0)
     if not count.any():
         return np.zeros((len(count), len(LEVELS), len(NAMES)))
-    total = np.moveaxis(total, 2, 0)
+    levels = np.array(LEVELS)[:, None]
+    total = levels * too_low[:, None] + (1 - levels) * np.maximum(too_high, 0.0)[:, None]
     borrowed = _BORROWED_HOURS * day / 24
     pooled = total.sum(axis=0) / count.sum()
     mean = (total + pooled * borrowed) / (count + borrowed)[:, None, None]

@@ -1,0 +1,162 @@
+"""What the default model adds to the promises every model makes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from farwatch.forecasting import Bounds, History, get
+from farwatch.forecasting.candidates import NAMES, candidates, main_period
+from farwatch.forecasting.default import evidence
+
+DAY = 96
+WEEK = np.arange(7 * DAY)
+DEFAULT = get("default")
+
+
+def ask(
+    values: np.ndarray, steps: int = 2 * DAY, bounds: Bounds | None = None, *, counter: bool = False
+) -> np.ndarray:
+    history = History(0.0, 86_400 / DAY, values, counter=counter)
+    return DEFAULT.forecast(history, steps, bounds or Bounds()).quantiles
+
+
+def noise(seed: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(len(WEEK))
+
+
+def test_one_day_ahead_is_the_first_half_of_two_days_ahead() -> None:
+    values = 50 + 20 * np.sin(2 * np.pi * WEEK / DAY) + noise()
+    assert (ask(values, DAY) == ask(values, 2 * DAY)[:DAY]).all()
+
+
+def test_a_level_shift_is_followed_within_hours() -> None:
+    values = 20 + noise()
+    values[-12:] += 30  # three hours ago
+    quantiles = ask(values)
+    assert np.median(quantiles[:8, 2]) > 35  # of 50; it may yet prove a spike
+    values[-2 * DAY :] += 30
+    values[-12:] -= 30
+    assert np.median(ask(values)[:, 2]) > 45
+
+
+def test_a_metric_at_its_ceiling_stays_within_it() -> None:
+    values = np.minimum(100.0, 97 + 5 * np.abs(noise()))
+    quantiles = ask(values, bounds=Bounds(0, 100))
+    assert quantiles.max() <= 100
+    assert np.median(quantiles[:, 2]) == pytest.approx(100, abs=1)
+
+
+def test_rare_spikes_do_not_lift_the_middle() -> None:
+    values = np.where(np.random.default_rng(5).random(len(WEEK)) < 0.02, 1000.0, 0.0)
+    quantiles = ask(values, bounds=Bounds(0))
+    assert quantiles[:, 2].max() < 10
+    assert quantiles[:, 4].mean() > quantiles[:, 2].mean()
+
+
+def test_a_job_that_runs_every_third_hour_is_forecast_to_the_step() -> None:
+    values = np.where(WEEK % 12 < 2, 80.0, 5.0) + 0.1 * noise()
+    quantiles = ask(values, DAY)
+    truth = np.where((len(WEEK) + np.arange(DAY)) % 12 < 2, 80.0, 5.0)
+    assert np.abs(quantiles[:, 2] - truth).mean() < 3
+
+
+def test_a_gauge_that_wraps_is_forecast_to_wrap() -> None:
+    top = 2.0**32
+    counted = (np.arange(9 * DAY) * top / (1.6 * DAY)) % top
+    quantiles = ask(counted[: 7 * DAY])
+    error = np.abs(quantiles[:, 2] - counted[7 * DAY :])
+    assert np.median(error) < 0.05 * top
+
+
+def test_the_interval_of_a_counter_holds_what_comes() -> None:
+    inside = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        busy = np.exp(np.sin(2 * np.pi * np.arange(9 * DAY) / DAY)) * np.repeat(rng.lognormal(0, 0.2, 9), DAY)
+        counted = np.cumsum(rng.poisson(50 * busy)).astype(float)
+        quantiles = ask(counted[: 7 * DAY], counter=True)
+        truth = counted[7 * DAY :]
+        inside.append(np.mean((truth >= quantiles[:, 1]) & (truth <= quantiles[:, 3])))
+    assert 0.6 < np.mean(inside) <= 1
+
+
+def test_the_intervals_of_mere_noise_hold_what_they_promise_or_more() -> None:
+    inside = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        values = 50 + rng.standard_normal(9 * DAY)
+        quantiles = ask(values[: 7 * DAY])
+        truth = values[7 * DAY :]
+        inside.append(
+            [np.mean((truth >= quantiles[:, 1 - k]) & (truth <= quantiles[:, 3 + k])) for k in (0, 1)]
+        )
+    cover80, cover95 = np.mean(inside, axis=0)
+    assert 0.78 < cover80 < 0.97  # real metrics shift, and the intervals allow for it
+    assert 0.93 < cover95 <= 1.0
+
+
+def test_a_hole_of_a_day_costs_little() -> None:
+    values = 50 + 20 * np.sin(2 * np.pi * WEEK / DAY) + noise()
+    truth = 50 + 20 * np.sin(2 * np.pi * np.arange(2 * DAY) / DAY)
+    values[3 * DAY : 4 * DAY] = np.nan
+    assert np.abs(ask(values)[:, 2] - truth).mean() < 2.5
+
+
+@pytest.mark.parametrize("day", [4, 24, 96, 288])
+@pytest.mark.parametrize("days", [1, 2, 7])
+def test_any_grid_and_any_length_from_a_day_on_serve(day: int, days: int) -> None:
+    hours = np.arange(days * day) * 24 / day
+    values = 10 + np.sin(2 * np.pi * hours / 24) + 0.1 * np.random.default_rng(0).standard_normal(days * day)
+    quantiles = DEFAULT.forecast(History(0.0, 86_400 / day, values), 3 * day).quantiles
+    assert quantiles.shape == (3 * day, 5)
+    assert quantiles.min() > 5
+    assert quantiles.max() < 15
+
+
+@given(
+    values=arrays(np.float64, st.integers(4, 60), elements=st.floats(-1, 1)),
+    day=st.sampled_from([4, 24]),
+    steps=st.integers(1, 60),
+)
+@settings(max_examples=100, deadline=None)
+def test_candidates_and_what_the_judge_sees_are_always_finite(
+    values: np.ndarray, day: int, steps: int
+) -> None:
+    if len(values) < day:
+        values = np.resize(values, day)
+    made = candidates(values, day, steps)
+    assert made.shape == (len(NAMES), steps)
+    assert np.isfinite(made).all()
+    if np.abs(values).max() > 0:
+        for part in evidence(values / np.abs(values).max(), np.ones(len(values), bool), day, steps):
+            assert np.isfinite(part).all()
+
+
+@pytest.mark.parametrize("period", [8, 36, 96])
+def test_the_period_of_a_series_or_a_multiple_is_found(period: int) -> None:
+    shape = np.random.default_rng(period).standard_normal(period)
+    found, strength, _ = main_period(np.resize(shape, len(WEEK)) + 0.1 * noise(), DAY)
+    assert found % period == 0
+    assert found <= 3 * DAY
+    assert strength > 0.9
+
+
+def test_it_needs_numpy_alone() -> None:
+    program = (
+        "import sys, numpy; from farwatch.forecasting import History, get;"
+        "get().forecast(History(0.0, 900.0, numpy.arange(700.0) % 50), 192);"
+        "print(sorted(m for m in ('pandas', 'scipy', 'sklearn', 'statsmodels', 'prophet') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+    )
+    assert done.stdout.strip() == "[]"
