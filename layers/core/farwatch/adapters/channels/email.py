@@ -206,7 +206,7 @@ class EmailSender:
             if known == server and time.monotonic() - used_at < IDLE_S and _answers(connection):
                 return connection
             self._hang_up()
-        connection = _connect(server)
+        connection = connect(server)
         self._open = (server, connection, time.monotonic())
         return connection
 
@@ -223,7 +223,10 @@ def _answers(connection: smtplib.SMTP) -> bool:
         return False
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def connect(server: MailServer) -> smtplib.SMTP:
+    """Return an open connection, secured and signed in as the server asks; raises smtplib's and OS errors, and
+    Misconfigured when a server elsewhere would be reached without TLS.
+    """
     if server.security == "none" and server.host not in {"127.0.0.1", "::1", "localhost"}:
         raise Misconfigured(
             f"mail server {server.host} must be reached over TLS: set security to starttls or tls "
