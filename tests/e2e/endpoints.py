@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,10 +43,12 @@ class FarEnds:
 def far_ends() -> Iterator[FarEnds]:
     """Run them all and yield what arrives."""
     mailbox = Mailbox()
-    smtp = Controller(mailbox, hostname="127.0.0.1", port=0)
+    with socket.socket() as probe:  # aiosmtpd cannot be asked to choose a port
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    smtp = Controller(mailbox, hostname="127.0.0.1", port=port)
     smtp.start()
-    assert smtp.server is not None
-    ends = FarEnds(smtp.server.sockets[0].getsockname()[1], 0, mailbox)
+    ends = FarEnds(port, 0, mailbox)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -118,7 +118,9 @@ def test_nothing_is_lost_or_doubled_when_every_part_is_killed_under_load(
         assert agent.spool.dropped_samples == agent.spool.quarantined_batches == 0
 
     # This host's own agent was killed too: what it had spooled is stored, and it goes on.
-    _wait(lambda: newest_own_samples(stack)["agent.spool_batches"] <= 1, 60, "the host's own agent to catch up")
+    _wait(
+        lambda: newest_own_samples(stack)["agent.spool_batches"] <= 1, 60, "the host's own agent to catch up"
+    )
     assert newest_own_samples(stack)["agent.dropped_samples"] == 0
 
 
