@@ -18,9 +18,20 @@ from typing import Literal
 import yaml
 
 MARK = "¶"
-Corpus = Literal["tuning", "heldout"]
+Corpus = Literal["tuning", "heldout", "hard"]
 
-_WORDS = ("harvest", "Kestrel", "lantern", "Quarry", "meadow", "Thistle", "copper", "Walnut", "ember", "Juniper")
+_WORDS = (
+    "harvest",
+    "Kestrel",
+    "lantern",
+    "Quarry",
+    "meadow",
+    "Thistle",
+    "copper",
+    "Walnut",
+    "ember",
+    "Juniper",
+)
 _ALNUM = string.ascii_letters + string.digits
 
 
@@ -54,12 +65,12 @@ def load(corpus: Corpus) -> list[Case]:
 
 def _case(row: dict[str, str]) -> Case:
     rng = random.Random(row["id"])  # noqa: S311 - reproducible test data, nothing is protected by it
-    text = re.sub(r"@@(\w+)@@", lambda found: _secret(found[1], rng), row["code"])
+    text = re.sub(r"@@(\w+)@@", lambda found: made_up(found[1], rng), row["code"])
     lines = text.split("\n")
     line = next((number for number, content in enumerate(lines, 1) if MARK in content), None)
     # A key block is one mark for several lines: the defect stands where the block begins.
     if line is not None and lines[line - 1].startswith("-----END"):
-        line = next(number for number, content in enumerate(lines, 1) if content.startswith("-----BEGIN"))
+        line = next(number for number, content in enumerate(lines, 1) if "-----BEGIN" in content)
     clean = "\n".join(content.replace(" " + MARK, "").replace(MARK, "") for content in lines)
     return Case(row["id"], row["file"], clean, row.get("defect"), line)
 
@@ -77,7 +88,7 @@ def _key_block(kind: str, rng: random.Random) -> str:
     return f"-----BEGIN {kind} KEY-----\n{body}\n-----END {kind} KEY-----"
 
 
-def _secret(name: str, rng: random.Random) -> str:
+def made_up(name: str, rng: random.Random) -> str:
     """Return a made-up credential in the format ``name`` stands for."""
     upper, digits, hexa = string.ascii_uppercase + "234567", string.digits, "0123456789abcdef"
     if name == "password":
@@ -93,7 +104,8 @@ def _secret(name: str, rng: random.Random) -> str:
         "gitlab": lambda: "glpat-" + _pick(rng, _ALNUM, 20),
         "slack": lambda: f"xoxb-{_pick(rng, digits, 12)}-{_pick(rng, digits, 12)}-{_pick(rng, _ALNUM, 24)}",
         "slack_hook": lambda: (
-            f"https://hooks.slack.com/services/T{_pick(rng, upper, 8)}/B{_pick(rng, upper, 8)}/{_pick(rng, _ALNUM, 24)}"
+            f"https://hooks.slack.com/services/T{_pick(rng, upper, 8)}/B{_pick(rng, upper, 8)}/"
+            + _pick(rng, _ALNUM, 24)
         ),
         "stripe": lambda: "sk_live_" + _pick(rng, _ALNUM, 24),
         "sendgrid": lambda: f"SG.{_pick(rng, _ALNUM, 22)}.{_pick(rng, _ALNUM, 43)}",
