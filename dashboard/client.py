@@ -16,7 +16,6 @@ import httpx
 
 from dashboard.wire import (
     AnomalyPage,
-    ChannelPage,
     Config,
     FieldProblem,
     Host,
@@ -152,6 +151,7 @@ class Client:
 
     http: httpx.Client
     credentials: Credentials | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     # -- the one way out -------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Client:
         Reads are tried up to three times on network errors and on 429/502/503/504; a POST carries an idempotency
         key and is tried again only when the connection was never made. An expired token is renewed once.
         """
-        headers: dict[str, str] = {}
+        headers = dict(self.headers)
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         if if_match is not None:
@@ -225,6 +225,30 @@ class Client:
         response = self.call(method, path, json=json, if_match=if_match)
         return in_milliseconds(response.json()) if response.content else None
 
+    # -- for pages that manage lists ---------------------------------------------------------------------------
+
+    def items(self, path: str, *, most: int = 200, **params: Any) -> list[dict[str, Any]]:
+        """Return the items of a list, following its cursor until ``most`` are there. Parameters as for a query."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = self._get(path, **params, cursor=cursor)
+            found.extend(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor or len(found) >= most:
+                return found[:most]
+
+    def read(self, path: str) -> tuple[dict[str, Any], str | None]:
+        """Return one thing and its ETag, to be given back with a change."""
+        response = self.call("GET", path)
+        return cast(dict[str, Any], in_milliseconds(response.json())), response.headers.get("etag")
+
+    def send(
+        self, method: str, path: str, body: Any = None, *, if_match: str | None = None
+    ) -> dict[str, Any]:
+        """Send a change; return the answer, empty when there is none. With ``if_match``, 412 if somebody was faster."""
+        return cast(dict[str, Any], self._send(method, path, body, if_match) or {})
+
     # -- people ----------------------------------------------------------------------------------------------
 
     def log_in(self, email: str, password: str) -> Tokens:
@@ -234,6 +258,19 @@ class Client:
     def refresh(self, refresh_token: str) -> Tokens:
         """Exchange a refresh token, which is used up by this, for new tokens."""
         return cast(Tokens, self._send("POST", "/auth/refresh", {"refresh_token": refresh_token}))
+
+    def accept_invitation(self, token: str, name: str, password: str) -> Tokens:
+        """Become a user with the token of an invitation link; the answer signs in."""
+        body = {"token": token, "password": password, **({"name": name} if name else {})}
+        return cast(Tokens, self._send("POST", "/auth/invitations/accept", body))
+
+    def ask_for_reset(self, email: str) -> None:
+        """Ask for a reset link by mail; the answer does not tell whether the address is known."""
+        self._send("POST", "/auth/password-reset", {"email": email})
+
+    def reset_password(self, token: str, password: str) -> None:
+        """Choose a new password with the token of a reset link."""
+        self._send("PUT", "/auth/password-reset", {"token": token, "new_password": password})
 
     def log_out(self) -> None:
         """End this session at the back end."""
@@ -378,10 +415,6 @@ class Client:
         path = "/notifications/read" if notification_id is None else f"/notifications/{notification_id}/read"
         self._send("POST", path, {})
 
-    def channels(self) -> ChannelPage:
-        """Return the channels notifications can take."""
-        return cast(ChannelPage, self._get("/channels"))
-
     def events(self, after: Mapping[str, int], topics: Sequence[str]) -> list[dict[str, Any]]:
         """Return pushes missed on ``topics`` since the sequence numbers in ``after``, oldest first."""
         missed: list[dict[str, Any]] = []
@@ -389,10 +422,6 @@ class Client:
             page = self._get("/events", topic=topic, after=after.get(topic, 0))
             missed.extend(page["items"])
         return missed
-
-    def health(self) -> dict[str, Any]:
-        """Return the health of every part of the back end."""
-        return cast(dict[str, Any], self._get("/health"))
 
 
 def open_http(api_url: str, transport: httpx.BaseTransport | None = None) -> httpx.Client:

@@ -66,9 +66,23 @@ def api() -> Client:
 
 def sign_in(email: str, password: str) -> None:
     """Sign in and keep the session in this tab; raises what the client raises."""
-    session = sessions.sign_in(http(), settings(), email, password)
+    _keep(sessions.start(http(), settings(), Client(http(), headers=_agent()).log_in(email, password)))
+
+
+def accept_invitation(token: str, name: str, password: str) -> None:
+    """Become a user with an invitation's token, and be signed in; raises what the client raises."""
+    tokens = Client(http(), headers=_agent()).accept_invitation(token, name, password)
+    _keep(sessions.start(http(), settings(), tokens))
+
+
+def _keep(session: Session) -> None:
     st.session_state[_SESSION] = session
     st.session_state[_CODE] = STORE.one_time_code(session)
+
+
+def anonymous() -> Client:
+    """Return the API as it is for somebody who is not signed in."""
+    return Client(http())
 
 
 def cookie_code() -> str | None:
@@ -114,12 +128,14 @@ def preferences() -> Preferences:
 
 
 def timezone() -> str | None:
-    """Return the timezone to show times in: the person's choice, else the browser's."""
-    try:
-        chosen = preferences().get("timezone")
-    except ApiError:
-        chosen = None
-    return chosen or st.context.timezone
+    """Return the timezone of the person's browser; None when it does not say, which is shown as UTC."""
+    return st.context.timezone
+
+
+def _agent() -> dict[str, str]:
+    """Return headers that tell the back end which browser signs in, for the list of the person's sessions."""
+    browser = st.context.headers.get("User-Agent") or ""
+    return {"User-Agent": f"farwatch-dashboard {browser}".strip()[:200].encode("ascii", "replace").decode()}
 
 
 def live_fragment(key: str) -> None:

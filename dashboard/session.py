@@ -171,10 +171,12 @@ STORE = SessionStore()
 
 def sign_in(http: httpx.Client, settings: Settings, email: str, password: str) -> Session:
     """Log in at the API and keep the session; raises what the client raises (401: wrong, 429: slow down)."""
-    anonymous = Client(http)
-    tokens = anonymous.log_in(email, password)
-    user = tokens.get("user") or {"id": "", "email": email, "name": email, "role": "guest"}
-    session = Session(user, tokens, http, settings)
+    return start(http, settings, Client(http).log_in(email, password))
+
+
+def start(http: httpx.Client, settings: Settings, tokens: Tokens) -> Session:
+    """Make and keep a session from tokens the API has just given."""
+    session = Session(tokens["user"], tokens, http, settings)
     session.permissions = session.client.permissions()
     STORE.add(session)
     return session

@@ -174,8 +174,9 @@ def _preferences() -> None:
         return
     try:
         changed = {"email": email.strip(), "channels": chosen}
-        kept_as_is = {name: kept[name] for name in ("min_severity", "timezone") if kept.get(name)}
-        context.api().save_preferences({**kept_as_is, **changed})
+        zone = context.timezone() or kept.get("timezone")
+        severity = kept.get("min_severity", "info")
+        context.api().save_preferences({**changed, "min_severity": severity, "timezone": zone})
     except Problem as error:
         st.error(plain(error.about("email") or error.message), icon=":material/error:")
     except ApiError as error:
@@ -186,9 +187,12 @@ def _preferences() -> None:
 
 
 def _who(session: Session) -> None:
+    from dashboard.pages.registry import named
+
     user = session.user
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{plain(user.get('name') or user['email'], 40)} · {plain(user.get('role', ''))}")
+        name = plain(user.get("name") or user["email"], 40)
+        st.page_link(named("profile"), label=f"{name} · {plain(user['role'])}", icon=":material/person:")
         if st.button("Sign out", key="sign-out", icon=":material/logout:", type="tertiary"):
             context.sign_out()
             st.rerun()

@@ -27,7 +27,7 @@ class Tokens(TypedDict):
     access_token: str
     expires_in: int
     refresh_token: str
-    user: NotRequired[User]
+    user: User
 
 
 class Ticket(TypedDict):
@@ -192,19 +192,3 @@ class Preferences(TypedDict, total=False):
     channels: dict[str, bool]
     min_severity: str
     timezone: str | None
-
-
-class Channel(TypedDict, total=False):
-    """A way out for notifications."""
-
-    id: str
-    kind: str
-    name: str
-    enabled: bool
-    health: str
-
-
-class ChannelPage(TypedDict):
-    """All channels."""
-
-    items: list[Channel]

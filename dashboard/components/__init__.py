@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,7 @@ _chart = _component("chart")
 _fleet = _component("fleet")
 _pulse = _component("pulse")
 _strip = _component("strip")
+_table = _component("table")
 
 
 def _base() -> str:
@@ -184,3 +186,51 @@ def pulse(
             on_news([topic for topic in news if isinstance(topic, str)])
 
     _pulse(key=key, data=data, on_news_change=changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button in a row of a table. ``danger`` marks what is hard to undo."""
+
+    id: str
+    label: str
+    danger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table: cells in the order of the columns, and what can be done with it."""
+
+    id: str
+    cells: Sequence[Any]
+    actions: Sequence[Action] = ()
+    dim: bool = False
+
+
+def table(
+    columns: Mapping[str, str], rows: Sequence[Row], *, label: str, empty: str, key: str
+) -> tuple[str, str] | None:
+    """Draw a table; return (row id, action id) of the button pressed just now, or None.
+
+    ``columns`` maps a column's heading to its kind: ``text``, ``code``, ``time`` (epoch ms) or ``mark``
+    (a tuple of colour name, icon and word). ``empty`` stands there when there are no rows.
+    """
+    data = {
+        **_common(None),
+        "columns": [{"label": heading, "kind": kind} for heading, kind in columns.items()],
+        "rows": [
+            {
+                "id": row.id,
+                "cells": list(row.cells),
+                "dim": row.dim,
+                "actions": [{"id": a.id, "label": a.label, "danger": a.danger} for a in row.actions],
+            }
+            for row in rows
+        ],
+        "label": label,
+        "empty": empty,
+    }
+    pressed = _table(key=key, data=data, on_act_change=lambda: None).get("act")
+    if not isinstance(pressed, Mapping):
+        return None
+    return str(pressed.get("row")), str(pressed.get("action"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import context, sidebar
-from dashboard.pages import sign_in
+from dashboard.pages import letters, sign_in
 from dashboard.pages.registry import pages
 from dashboard.routes import ASSETS
 
@@ -23,7 +23,7 @@ st.set_page_config(
 )
 st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "mark.svg"), size="large")
 context.clear_fragments()
-if session is None:
+if session is None or letters.asked():
     # The pages stay registered so that the address of a deep link survives signing in.
     st.navigation(pages(None), position="hidden")
     sign_in.page()

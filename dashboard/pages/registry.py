@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from dashboard.pages import explorer, fleet, host, incidents, notifications
+from dashboard.pages import (
+    agents,
+    audit,
+    channels,
+    explorer,
+    fleet,
+    health,
+    host,
+    incidents,
+    notifications,
+    people,
+    profile,
+    rules,
+)
 
-FLEET = "fleet"
-SECTIONS = {"": ("fleet", "host", "explorer", "incidents", "notifications")}
+SECTIONS = {
+    "Watch": ("fleet", "host", "explorer", "incidents", "notifications"),
+    "Manage": ("rules", "channels", "agents", "people", "audit", "health", "profile"),
+}
+NEEDED = {
+    "explorer": "metrics:read",
+    "incidents": "incidents:read",
+    "notifications": "notifications:own",
+    "rules": "rules:read",
+    "channels": "channels:read",
+    "agents": "agents:manage",
+    "people": "users:manage",
+    "audit": "audit:read",
+    "health": "health:read",
+}
 
 
 def _all() -> dict[str, st.Page]:
     # Made anew for each run: Streamlit marks the chosen page on the object, so sessions must not share them.
     return {
-        FLEET: st.Page(fleet.page, title="Fleet", icon=":material/dns:", url_path="fleet", default=True),
-        "host": st.Page(
-            host.page, title="Host", icon=":material/computer:", url_path="host", visibility="hidden"
-        ),
-        "explorer": st.Page(explorer.page, title="Metrics", icon=":material/monitoring:", url_path="metrics"),
-        "incidents": st.Page(
-            incidents.page, title="Incidents", icon=":material/warning:", url_path="incidents"
-        ),
-        "notifications": st.Page(
-            notifications.page,
-            title="Notifications",
-            icon=":material/notifications:",
-            url_path="notifications",
-        ),
+        "fleet": st.Page(fleet.page, title="Fleet", icon=":material/dns:", url_path="fleet", default=True),
+        "host": _page(host.page, "Host", "computer", "host", hidden=True),
+        "explorer": _page(explorer.page, "Metrics", "monitoring", "metrics"),
+        "incidents": _page(incidents.page, "Incidents", "warning", "incidents"),
+        "notifications": _page(notifications.page, "Notifications", "notifications", "notifications"),
+        "rules": _page(rules.page, "Rules", "rule", "rules"),
+        "channels": _page(channels.page, "Channels", "campaign", "channels"),
+        "agents": _page(agents.page, "Agents", "memory", "agents"),
+        "people": _page(people.page, "People", "group", "people"),
+        "audit": _page(audit.page, "Audit log", "history_edu", "audit"),
+        "health": _page(health.page, "Health", "favorite", "health"),
+        "profile": _page(profile.page, "Your account", "person", "account", hidden=True),
     }
 
 
-NEEDED = {
-    "explorer": "metrics:read",
-    "incidents": "incidents:read",
-    "notifications": "notifications:own",
-}
+def _page(run: Callable[[], None], title: str, icon: str, path: str, *, hidden: bool = False) -> st.Page:
+    return st.Page(
+        run,
+        title=title,
+        icon=f":material/{icon}:",
+        url_path=path,
+        visibility="hidden" if hidden else "visible",
+    )
 
 
 def pages(permissions: frozenset[str] | None) -> dict[str, list[st.Page]]:
@@ -47,7 +76,10 @@ def pages(permissions: frozenset[str] | None) -> dict[str, list[st.Page]]:
     def offered(name: str) -> bool:
         return permissions is None or NEEDED.get(name) is None or NEEDED[name] in permissions
 
-    return {section: [made[name] for name in names if offered(name)] for section, names in SECTIONS.items()}
+    sections = {
+        section: [made[name] for name in names if offered(name)] for section, names in SECTIONS.items()
+    }
+    return {section: found for section, found in sections.items() if found}
 
 
 def named(name: str) -> st.Page:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import context
 from dashboard.client import ApiError, Problem
+from dashboard.pages import letters
 from dashboard.settings import Misconfigured
 from dashboard.words import plain
 
@@ -18,6 +19,8 @@ def page() -> None:
         context.settings()
     except Misconfigured as error:
         st.error(plain(error), icon=":material/settings:")
+        return
+    if letters.page():
         return
     _, middle, _ = st.columns([1, 1.15, 1])
     with middle:
@@ -34,6 +37,7 @@ def page() -> None:
             pressed = st.form_submit_button("Sign in", type="primary", width="stretch")
         if not pressed:
             st.caption("The first administrator's password was printed once, when Farwatch was set up.")
+            letters.forgotten()
             return
         if not email.strip() or not password:
             st.warning("Enter your e-mail address and your password.", icon=":material/edit:")

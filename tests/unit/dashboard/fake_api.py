@@ -116,6 +116,7 @@ class Call:
     body: Any
     user: dict[str, Any]
     names: dict[str, str]
+    route: str = ""
 
 
 class FakeApi:
@@ -151,6 +152,8 @@ class FakeApi:
             }
             for i, incident in enumerate(self.incidents)
         ]
+        self.changes: list[tuple[str, Any]] = []
+        self.lists = _lists(self.started)
         self.pushed: dict[str, list[dict[str, Any]]] = {}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.failing: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -282,6 +285,12 @@ class FakeApi:
             return self.failing[route]
         if route == "POST /auth/login":
             return self._log_in(body)
+        if route in {
+            "POST /auth/invitations/accept",
+            "PUT /auth/password-reset",
+            "POST /auth/password-reset",
+        }:
+            return self._letter(route, body)
         if route == "POST /auth/refresh":
             email = self.refreshes.pop(body["refresh_token"], None)
             return (200, self._issue(email)) if email else _problem(401, "That refresh token is not valid.")
@@ -289,6 +298,12 @@ class FakeApi:
         if email is None:
             return _problem(401, "Sign in first.")
         return self._answer(route, params, body, PEOPLE[email])
+
+    def _letter(self, route: str, body: Any) -> tuple[int, Any]:
+        if body.get("token", "good") != "good":
+            return _problem(401, "The link is not valid.")
+        self.changes.append((route, body))
+        return (200, self._issue("viewer@example.org")) if "invitations" in route else (204, None)
 
     def _log_in(self, body: Any) -> tuple[int, Any]:
         if body.get("email") in PEOPLE and body.get("password") == PASSWORD:
@@ -309,7 +324,7 @@ class FakeApi:
             wanted, _, shape = pattern.partition(" /")
             found = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", shape), path)
             if wanted == method and found:
-                return answer(self, Call(params, body, user, found.groupdict()))
+                return answer(self, Call(params, body, user, found.groupdict(), route))
         return _problem(404, f"There is no {route}.")
 
     def _hosts(self, call: Call) -> tuple[int, Any]:
@@ -391,13 +406,22 @@ class FakeApi:
         self.preferences[call.user["id"]] = call.body
         return 200, call.body
 
-    def _channels(self, call: Call) -> tuple[int, Any]:
-        kinds = ("email", "slack", "pagerduty", "in_app")
-        return 200, {
-            "items": [
-                {"id": f"chn_{k}", "kind": k, "name": k, "enabled": True, "health": "ok"} for k in kinds
-            ]
+    def _listed(self, call: Call) -> tuple[int, Any]:
+        return 200, {"items": self.lists[call.names["list"]], "next_cursor": None}
+
+    def _one_rule(self, call: Call) -> tuple[int, Any]:
+        return 200, next(rule for rule in self.lists["rules"] if rule["id"] == call.names["id"])
+
+    def _noted(self, call: Call) -> tuple[int, Any]:
+        """Take any other change: the test looks at ``changes``."""
+        self.changes.append((call.route, call.body))
+        answers = {
+            "link": "https://dash.test/?reset=abc",
+            "install": "install-me",
+            "mailed": False,
+            "delivered": True,
         }
+        return 200, {**(call.body or {}), **answers, "id": "new"}
 
     def _enrolment_token(self, call: Call) -> tuple[int, Any]:
         line = "curl -fsS …/install.sh | sh -s -- fwe_0123456789abcdef"
@@ -558,14 +582,142 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "POST /notifications/{id}/read": FakeApi._mark_read,
     "GET /preferences": FakeApi._get_preferences,
     "PUT /preferences": FakeApi._put_preferences,
-    "GET /channels": FakeApi._channels,
     "POST /enrolment-tokens": FakeApi._enrolment_token,
     "POST /ws-tickets": FakeApi._ticket,
     "GET /events": FakeApi._events,
     "GET /auth/me": FakeApi._me,
     "POST /auth/logout": FakeApi._no_content,
     "GET /health": FakeApi._health,
+    "GET /auth/{list}": FakeApi._listed,
+    "GET /rules/{id}": FakeApi._one_rule,
+    "GET /{list}": FakeApi._listed,
+    "POST /.*": FakeApi._noted,
+    "PUT /.*": FakeApi._noted,
+    "PATCH /.*": FakeApi._noted,
+    "DELETE /.*": FakeApi._noted,
 }
+
+
+def _lists(now: int) -> dict[str, list[dict[str, Any]]]:
+    """Return what the pages that manage things list, one or two of each."""
+    at = _rfc3339(now - HOUR)
+    person = {"created_at": at, "last_login_at": at, "disabled": False, "has_password": True, "version": 1}
+    condition = {
+        "metric": "cpu.percent",
+        "comparison": "above",
+        "enter": 90.0,
+        "leave": 85.0,
+        "measure": "value",
+    }
+    agent = {"agent_version": "0.1.0", "enrolled_at": at, "last_seen_at": at, "retired_at": None}
+    delivery = {
+        "incident_id": "inc_000",
+        "event_kind": "incident.opened",
+        "channel": "email",
+        "at": now,
+        "error": "",
+    }
+    return {
+        "users": [{**PEOPLE[email], **person} for email in PEOPLE],
+        "invitations": [
+            {
+                "id": "inv_1",
+                "email": "new@example.org",
+                "name": "New",
+                "role": "viewer",
+                "invited_by": "user_admin",
+                "created_at": at,
+                "expires_at": _rfc3339(now + HOUR),
+            }
+        ],
+        "agents": [
+            {
+                **agent,
+                "host_id": f"host_{i:03d}",
+                "name": name,
+                "clone_suspected_at": None,
+                "credential_id": "ab",
+                "credential_issued_at": at,
+                "credential_last_used_at": at,
+            }
+            for i, name in enumerate(NAMES)
+        ],
+        "enrolment-tokens": [],
+        "rules": [
+            {
+                "id": "rule_cpu",
+                "name": "CPU is busy",
+                "conditions": [{**condition, "window_s": 0.0}],
+                "severity": "warning",
+                "for_s": 300.0,
+                "keep_firing_for_s": 60.0,
+                "host_labels": {},
+                "series_labels": {},
+                "summary": "",
+                "enabled": True,
+                "stock": True,
+            },
+            {
+                "id": "rule_disk",
+                "name": "Disk is filling",
+                "conditions": [{**condition, "metric": "disk.used_percent", "window_s": 0.0}],
+                "severity": "critical",
+                "for_s": 0.0,
+                "keep_firing_for_s": 60.0,
+                "host_labels": {},
+                "series_labels": {},
+                "summary": "",
+                "enabled": False,
+                "stock": False,
+            },
+        ],
+        "channels": [
+            {
+                "id": "chan_1",
+                "kind": "slack",
+                "name": "Team",
+                "enabled": True,
+                "min_severity": "warning",
+                "health": "failing",
+                "health_at": now,
+                "health_error": "channel_not_found",
+                "created_at": now,
+                "version": 1,
+            }
+        ],
+        "deliveries": [
+            {**delivery, "id": "dlv_1", "recipient": "Admin", "status": "delivered"},
+            {**delivery, "id": "dlv_2", "recipient": "Team", "status": "dead", "error": "channel_not_found"},
+        ],
+        "audit": [
+            {
+                "seq": 7,
+                "at": at,
+                "actor_kind": "user",
+                "actor_id": "user_admin",
+                "action": "auth.login",
+                "target": "user_admin",
+                "outcome": "done",
+                "address": "127.0.0.1",
+                "user_agent": "x",
+                "request_id": "r",
+                "before": None,
+                "after": {"a": 1},
+                "detail": None,
+                "hash": "0" * 64,
+            }
+        ],
+        "sessions": [
+            {
+                "current": True,
+                "created_at": at,
+                "refreshed_at": at,
+                "expires_at": at,
+                "address": "127.0.0.1",
+                "user_agent": "farwatch-dashboard",
+            }
+        ],
+    }
 
 
 def _rfc3339(at: int) -> str:

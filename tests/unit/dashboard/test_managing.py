@@ -1,0 +1,180 @@
+"""The pages that manage people, agents, rules, channels and the account, against the double of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.components import Row
+from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
+from tests.unit.dashboard.test_pages import MAIN, Open, button, components, open_page, session, stand
+
+__all__ = ["open_page", "session", "stand"]  # fixtures
+
+
+@pytest.fixture
+def pressed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, str]]]:
+    """Press a row's button: AppTest cannot reach into browser components. Maps a table's key to (row, action),
+    once for each run of the page that is to see it: AppTest runs the whole page where a browser runs a dialog alone.
+    """
+    wanted: dict[str, list[tuple[str, str]]] = {}
+
+    def table(columns: Any, rows: list[Row], *, label: str, empty: str, key: str) -> tuple[str, str] | None:
+        choice = wanted[key].pop() if wanted.get(key) else None
+        if choice is not None:
+            row = next(one for one in rows if one.id == choice[0])
+            assert choice[1] in {action.id for action in row.actions}, "that button is not offered"
+        return choice
+
+    monkeypatch.setattr("dashboard.components.table", table)
+    return wanted
+
+
+PAGES = ["people", "agents", "rules", "channels", "audit", "health", "profile"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_shows_its_list(open_page: Open, name: str) -> None:
+    app = open_page(name)
+    assert not app.error
+    assert components(app)[0]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("people", "users"), ("agents", "agents"), ("rules", "rules"), ("audit", "audit")]
+)
+def test_each_page_says_what_could_not_be_loaded(api: FakeApi, open_page: Open, name: str, path: str) -> None:
+    api.failing[f"GET /{path}"] = (403, {"title": "Forbidden", "detail": "not yours"})
+    app = open_page(name)
+    assert "not yours" in app.error[0].value
+
+
+def test_nobody_can_lock_themselves_out(open_page: Open) -> None:
+    rows = components(open_page("people"))[0]["rows"]
+    mine = next(row for row in rows if row["id"] == "user_admin")
+    assert mine["actions"] == []
+    assert {a["id"] for a in rows[1]["actions"]} == {"role", "reset", "sign-out", "disable"}
+
+
+def test_disabling_somebody_asks_first(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["people"] = [("user_viewer", "disable")] * 2
+    app = open_page("people")
+    assert api.changes == []
+    button(app, "Yes").click().run()
+    assert api.changes == [("PATCH /users/user_viewer", {"disabled": True})]
+
+
+def test_a_reset_link_is_shown_once(open_page: Open, pressed: dict[str, list[tuple[str, str]]]) -> None:
+    pressed["people"] = [("user_viewer", "reset")]
+    app = open_page("people")
+    assert "reset=abc" in app.code[0].value
+
+
+def test_switching_a_rule_off_puts_the_whole_rule_back(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["rules"] = [("rule_cpu", "off")]
+    open_page("rules")
+    route, body = api.changes[0]
+    assert route == "PUT /rules/rule_cpu"
+    assert body["enabled"] is False
+    assert body["conditions"][0]["enter"] == 90.0
+    assert not {"id", "stock"} & set(body)
+
+
+def test_a_viewer_sees_rules_and_is_not_offered_to_change_them(open_page: Open) -> None:
+    app = open_page("rules", role="viewer")
+    assert all(not row["actions"] for row in components(app)[0]["rows"])
+    assert not [one for one in app.button if one.label == "New rule"]
+
+
+def test_a_threshold_is_written_with_its_unit(open_page: Open) -> None:
+    assert components(open_page("rules"))[0]["rows"][0]["cells"][1] == "cpu.percent > 90 %"
+
+
+def test_only_what_was_not_delivered_can_be_sent_again(open_page: Open, api: FakeApi) -> None:
+    rows = components(open_page("channels"))[1]["rows"]
+    assert [bool(row["actions"]) for row in rows] == [False, True]
+
+
+def test_a_dead_delivery_is_sent_again(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["deliveries"] = [("dlv_2", "again")]
+    open_page("channels")
+    assert api.changes[0][0] == "POST /deliveries/dlv_2/redrive"
+
+
+def test_revoking_an_agent_asks_first(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["agents"] = [("host_001", "revoke")] * 2
+    app = open_page("agents")
+    button(app, "Yes").click().run()
+    assert api.changes[0][0] == "POST /agents/host_001/revoke"
+
+
+def _letter(**query: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def _fill(app: AppTest, *, password: str, again: str, press: str) -> AppTest:
+    boxes = {box.label: box for box in app.text_input}
+    boxes["Password"].input(password)
+    boxes["Again"].input(again)
+    return button(app, press).click().run()  # type: ignore[no-any-return]
+
+
+def test_an_invitation_link_leads_in(api: FakeApi) -> None:
+    app = _fill(
+        _letter(invitation="good"), password="a few good words", again="a few good words", press="Join"
+    )
+    assert api.changes[0][1]["token"] == "good"
+    assert app.header[0].value == "Fleet"
+    assert "invitation" not in app.query_params
+
+
+@pytest.mark.parametrize(
+    ("password", "again", "words"),
+    [("short", "short", "12 characters"), ("a few good words", "other words here", "do not match")],
+)
+def test_an_unfit_password_is_refused_before_the_link_is_used(
+    api: FakeApi, password: str, again: str, words: str
+) -> None:
+    app = _fill(_letter(reset="good"), password=password, again=again, press="Set the password")
+    assert words in app.warning[0].value
+    assert api.changes == []
+
+
+def test_a_reset_link_sets_the_password_and_leads_to_the_sign_in_form(api: FakeApi) -> None:
+    app = _fill(
+        _letter(reset="good"), password="a few good words", again="a few good words", press="Set the password"
+    )
+    assert app.header[0].value == "Sign in to Farwatch"
+    assert "Your password is set" in app.info[0].value
+
+
+def test_a_used_up_link_is_explained(api: FakeApi) -> None:
+    app = _fill(
+        _letter(reset="old"), password="a few good words", again="a few good words", press="Set the password"
+    )
+    assert "used up" in app.error[0].value
+
+
+def test_changing_the_password_needs_the_present_one(api: FakeApi, open_page: Open) -> None:
+    app = open_page("profile")
+    boxes = {box.label: box for box in app.text_input}
+    boxes["Present password"].input(PASSWORD)
+    boxes["New password"].input("a few good words")
+    boxes["New password again"].input("a few good words")
+    button(app, "Change it").click().run()
+    assert api.changes == [
+        ("PUT /auth/password", {"current_password": PASSWORD, "new_password": "a few good words"})
+    ]
