@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from farwatch.http.access import access_of
 from farwatch.http.app import Api, create_api
 from farwatch.settings import Settings
 from functions.api.routes import ROUTERS
+from tests.api_events import http_event
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,8 +58,17 @@ def test_every_public_route_is_reachable_without_a_credential_and_no_other_is(
         if (access := access_of(route.func)) is not None and access.public is not None
     }
     open_doors = {key for key, kind in routes_in_template.items() if kind == "NONE"}
-    assert open_doors - {"OPTIONS /api/v1/{proxy+}"} == declared
+    assert open_doors - {"OPTIONS /api/v1/{proxy+}", "$default"} == declared
 
 
 def test_everything_else_passes_the_authoriser(routes_in_template: dict[str, str]) -> None:
     assert routes_in_template["ANY /api/v1/{proxy+}"] == "CUSTOM"
+
+
+def test_a_request_that_skipped_the_authoriser_opens_nothing() -> None:
+    served = create_api(Settings(), ROUTERS)
+    for route in served.routes:
+        access = access_of(route.func)
+        if access is not None and access.public is None:
+            path = re.sub("<.*?>", "x_1", route.path)
+            assert served.handle(http_event(route.method, path), None)["statusCode"] == 401, route.path

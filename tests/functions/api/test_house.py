@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from farwatch.domain.rbac import Caller, Permission, Role
 from farwatch.errors import InvalidInput, Misconfigured, NotFound, PreconditionFailed, Unavailable
 from farwatch.http.access import public, requires, signed_in
-from farwatch.http.app import Api, create_api, created
+from farwatch.http.app import Api, create_api, created, no_content
 from farwatch.http.bodies import MAX_DEPTH, parse_json
 from farwatch.http.cursors import Cursors
 from farwatch.http.etags import check_if_match
@@ -58,6 +58,11 @@ def routes() -> Router:
         if thing_id in errors:
             raise errors[thing_id]
         return Thing(id=thing_id)
+
+    @router.delete("/api/v1/things/<thing_id>", status_code=204)
+    @requires(Permission.HOSTS_WRITE)
+    def delete_thing(thing_id: str) -> Response[None]:
+        return no_content()
 
     @router.get("/api/v1/mine")
     @signed_in()
@@ -253,6 +258,11 @@ def test_an_answer_never_tells_what_went_wrong_inside(api: Api) -> None:
         text = json.dumps(call(api, "GET", path))
         assert "hunter2" not in text
         assert "10.0.0.1" not in text
+
+
+def test_an_answer_without_content_has_an_empty_body_not_a_null(api: Api) -> None:
+    response = call(api, "DELETE", "/api/v1/things/1", verdict=OPERATOR)
+    assert (response["statusCode"], response["body"]) == (204, "")
 
 
 def test_405_says_which_methods_there_are(api: Api) -> None:
