@@ -56,7 +56,7 @@ class Config:
     spool_max_batches: int = 10_000
     spool_max_mb: float = 64.0
     memory_max_mb: float = 4.0
-    replay_per_second: float = 25.0
+    replay_per_second: float = 15.0
     timeout_s: float = 10.0
     ca_file: str = ""
     allow_plain_http: bool = False
@@ -211,7 +211,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("spool_max_mb", _number(1, 10_000), "64", "Megabytes (2^20) of batches kept while unconfirmed."),
     Setting("memory_max_mb", _number(0.1, 1000), "4", "The same for the memory used while the disk fails."),
-    Setting("replay_per_second", _number(0.1, 1000), "25", "Most batches sent in a second when catching up."),
+    Setting("replay_per_second", _number(0.1, 1000), "15", "Most batches sent in a second when catching up."),
     Setting("timeout_s", _number(1, 120), "10", "Seconds to wait for the server to connect or to answer."),
     Setting("ca_file", _text, '"/etc/ssl/our-ca.pem"', "Certificates to trust instead of the system's."),
     Setting(

@@ -22,7 +22,7 @@ class Policy(NamedTuple):
     """Numbers of the protocol, in seconds unless the name says otherwise."""
 
     window_batches: int = 32
-    replay_per_second: float = 25.0
+    replay_per_second: float = 15.0
     stall: float = 10.0
     stall_max: float = 300.0
     idle_poll: float = 8.0

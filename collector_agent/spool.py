@@ -53,7 +53,7 @@ class Spool:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         log: Log,
         limits: Limits | None = None,
         *,
@@ -61,13 +61,13 @@ class Spool:
         monotonic: Callable[[], float] = time.monotonic,
         open_store: Callable[[Path | None], Store] = Store,
     ) -> None:
-        """Open the spool in ``folder``; ``machine_id`` marks it as belonging to this host.
+        """Open the spool in ``folder`` (``None``: in memory only); ``machine_id`` marks it as this host's.
 
         A spool that cannot be opened is no error: the agent runs from memory and says so.  A damaged one is
         put aside and what is readable in it is saved.
         """
         self._folder = folder
-        self._path = folder / "spool.db"
+        self._path = None if folder is None else folder / "spool.db"
         self._log = log
         self._limits = limits or Limits()
         self._machine_id = machine_id
@@ -374,15 +374,16 @@ class Spool:
 
     def _open_disk(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             saved: list[tuple[Generation, list[Batch]]] = []
             facts: dict[str, int] = {}
             try:
                 store = self._open_store(self._path)
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
+                if isinstance(error, sqlite3.OperationalError) or self._folder is None:
                     raise  # full, read-only, locked: the file itself may be sound
-                saved, facts = self._put_aside(error)
+                saved, facts = self._put_aside(self._folder, error)
                 store = self._open_store(self._path)
             try:
                 if saved or facts:
@@ -413,15 +414,15 @@ class Spool:
         self._disk = store
 
     def _put_aside(
-        self, error: sqlite3.DatabaseError
+        self, folder: Path, error: sqlite3.DatabaseError
     ) -> tuple[list[tuple[Generation, list[Batch]]], dict[str, int]]:
         """Move a damaged spool away and return the batches that can still be read from it."""
-        aside = self._folder / f"damaged-{int(time.time())}.db"
+        aside = folder / f"damaged-{int(time.time())}.db"
         for suffix in ("", "-wal", "-shm"):
             source = Path(f"{self._path}{suffix}")
             if source.exists():
                 source.rename(f"{aside}{suffix}")
-        for old in sorted(self._folder.glob("damaged-*.db"))[:-_DAMAGED_KEEP]:
+        for old in sorted(folder.glob("damaged-*.db"))[:-_DAMAGED_KEEP]:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{old}{suffix}").unlink(missing_ok=True)
         batches, facts = _salvage(aside)
@@ -437,6 +438,8 @@ class Spool:
         return [(Generation(0, new_spool_id(), 1, len(numbered)), numbered)], facts
 
     def _write_quarantine(self, spool_id: str, seq: int, payload: Payload, reason: str) -> None:
+        if self._folder is None:
+            return
         folder = self._folder / "quarantine"
         name = f"{payload.first_ms}-{spool_id[:8]}-{seq}.json"
         record = {

@@ -10,7 +10,7 @@ import redis
 
 from tests.gateway import Gateway, running_gateway
 from tests.services import PostgresServer, postgres_server, valkey_server
-from tests.stack.running import RunningStack, running_stack
+from tests.stack.running import RunningStack, open_folder, running_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def stack() -> Iterator[RunningStack]:
     """A whole installation that is ready, shared by all tests that ask for it."""
-    with running_stack(tmp_path_factory.mktemp("stack") / "home") as running:
+    with open_folder() as folder, running_stack(folder / "home") as running:
         yield running
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.local.home import CHECKOUT, Home, Ports, State, is_process
+from infra.local.postgres import left_outside
 from infra.local.supervisor import free, taken_by
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ CODES = {
     "E004": "the data folder cannot be written",
     "E005": "the data belongs to another user",
     "E006": "the secrets document is missing a value or is not JSON",
+    "E007": "this user has no name",
     "W001": "little disk space",
     "W002": "processes of a killed run are still there",
     "W003": "the system clock is wrong",
@@ -35,6 +38,7 @@ CODES = {
     "W005": "a private file can be read by others",
     "W006": "an environment variable would change how programs behave",
     "W007": "a part keeps being started again",
+    "W008": "the database of a removed data folder is still there",
 }
 _MODULES = (
     "click",
@@ -68,12 +72,14 @@ def examine(home: Home) -> list[Finding]:
     """Run every check on the installation in `home` and return what they found."""
     checks: tuple[Callable[[Home], Iterator[Finding]], ...] = (
         _packages,
+        _user,
         _folder,
         _disk,
         _ports,
         _secrets,
         _orphans,
         _restarts,
+        _left_outside,
         _clock,
         _shared_memory,
         _environment,
@@ -94,6 +100,17 @@ def _packages(_home: Home) -> Iterator[Finding]:
             yield Finding(
                 "E001", name, "Run FARWATCH_REPAIR=1 ./farwatch status, which installs everything again."
             )
+
+
+def _user(_home: Home) -> Iterator[Finding]:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        yield Finding(
+            "E007",
+            f"user {os.geteuid()} is not in the password database",
+            "PostgreSQL makes no database for it: use a user that is, or root, or add a line to /etc/passwd.",
+        )
 
 
 def _folder(home: Home) -> Iterator[Finding]:
@@ -171,6 +188,11 @@ def _restarts(home: Home) -> Iterator[Finding]:
     for name, part in State.load(home).parts.items():
         if part.restarts >= 5:
             yield Finding("W007", f"{name}, {part.restarts} times", f"./farwatch logs {name} says why.")
+
+
+def _left_outside(_home: Home) -> Iterator[Finding]:
+    for folder in left_outside():
+        yield Finding("W008", str(folder), f"If nobody wants it back: rm -r {folder}")
 
 
 def _clock(_home: Home) -> Iterator[Finding]:

@@ -157,7 +157,7 @@ class State:
             parts = {name: PartState(**part) for name, part in data.pop("parts").items()}
             data.pop("urls")
             return cls(parts=parts, **data)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
 
     def save(self, home: Home) -> None:

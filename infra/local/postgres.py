@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from infra.local.keys import Keys
 
 _NOBODY = 65534
-_OUTSIDE = Path("/var/lib/farwatch")
+OUTSIDE = Path("/var/lib/farwatch")
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
@@ -53,9 +53,10 @@ class Postgres:
         user = _unprivileged_user()
         link = home.path("postgres")
         if user is not None and not _reachable(home.root, user):
-            folder = _OUTSIDE / keys.installation
+            folder = OUTSIDE / keys.installation
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
+            (folder / "belongs-to").write_text(f"{home.root}\n")
             if not link.is_symlink():
                 link.symlink_to(folder)
         else:
@@ -153,6 +154,16 @@ def provision(port: int, superuser_password: str, password: str, patience: float
             connection.execute(sql.SQL("CREATE ROLE farwatch LOGIN PASSWORD {}").format(password))
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'farwatch'").fetchone():
             connection.execute("CREATE DATABASE farwatch OWNER farwatch")
+
+
+def left_outside() -> list[Path]:
+    """Folders in /var/lib/farwatch whose data folder is gone, or has since begun anew."""
+    left = []
+    for note in OUTSIDE.glob("*/belongs-to"):
+        link = Path(note.read_text().strip()) / "postgres"
+        if not (link.is_symlink() and link.readlink() == note.parent):
+            left.append(note.parent)
+    return sorted(left)
 
 
 def answers(port: int, timeout: float = 0.5) -> bool:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -115,6 +116,14 @@ class RunningStack:
         """Ctrl-C; return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's user can pass through; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="farwatch-stack-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 def free_base() -> int:

@@ -8,13 +8,14 @@ import signal
 import socket
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from infra.local.home import Home, State, is_process
-from tests.stack.running import RunningStack, farwatch, free_base, running_stack
+from tests.stack.running import RunningStack, farwatch, free_base, open_folder, running_stack
 
 pytestmark = pytest.mark.stack
 
@@ -102,8 +103,14 @@ def test_files_with_secrets_are_private(stack: RunningStack) -> None:
     assert stack.secrets["redis_url"].split(":")[2].split("@")[0].encode() not in listed
 
 
-def test_it_starts_again_after_a_stop_and_after_its_supervisor_was_killed(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as made:
+        yield made
+
+
+def test_it_starts_again_after_a_stop_and_after_its_supervisor_was_killed(folder: Path) -> None:
+    home = Home(folder / "home")
     with running_stack(home.root) as first:
         admin = first.admin
         stored = wait_for_more_samples(first, 0)

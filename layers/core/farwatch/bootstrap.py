@@ -169,7 +169,7 @@ class Container:
         """The installation's mail server, or none."""
         from farwatch.adapters.mail import SmtpMail
 
-        return SmtpMail(self.secrets.smtp)
+        return SmtpMail(self.book.mail_server)
 
     @cached_property
     def passwords(self) -> Argon2Passwords:

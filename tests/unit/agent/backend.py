@@ -38,6 +38,7 @@ class Backend:
         self.requests: list[tuple[str, str, float]] = []
         self.messages: list[dict[str, Any]] = []
         self.clock_offset = 0.0
+        self.enrolled = 0
         self.reject: Callable[[dict[str, Any]], int] = lambda _: 0
         handler = type("Handler", (_Handler,), {"backend": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -139,10 +140,15 @@ class _Handler(BaseHTTPRequestHandler):
                     {"detail": "the token is not valid", "code": "bad_token"},
                 )
             backend.messages.append(request)
+            backend.enrolled += 1
             return (
                 201,
                 {},
-                {"host_id": "host_1", "credential": backend.credential, "interval_s": backend.interval_s},
+                {
+                    "host_id": f"host_{backend.enrolled}",
+                    "credential": backend.credential,
+                    "interval_s": backend.interval_s,
+                },
             )
         if self.headers.get("Authorization") != f"Bearer {backend.credential}":
             return 401, {"Content-Type": PROBLEM}, {"title": "Unauthorized"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -23,18 +22,13 @@ from collector_agent.delivery import (
 )
 from collector_agent.log import Log
 from collector_agent.spool import Head, Spool
-from collector_agent.store import Store
 from tests.unit.agent.payloads import number_of, payload
 
 POLICY = Policy()
 
 
 def memory_spool() -> Spool:
-    return Spool(Path("/nowhere"), Log("error", stream=io.StringIO()), open_store=_in_memory)
-
-
-def _in_memory(_: Path | None) -> Store:
-    return Store(None)
+    return Spool(None, Log("error", stream=io.StringIO()))
 
 
 class World:

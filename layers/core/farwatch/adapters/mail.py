@@ -1,58 +1,45 @@
-"""Plain messages over SMTP: invitations and password resets."""
+"""Plain messages to one person: invitations and password resets, through the mail server that alerts use."""
 
 from __future__ import annotations
 
 import smtplib
-import ssl
+from collections.abc import Callable
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate, make_msgid, parseaddr
 
+from farwatch.adapters.channels.email import MailServer, connect
 from farwatch.errors import Unavailable
 from farwatch.observability import logger
-from farwatch.settings import SmtpSecrets
-
-TIMEOUT_S = 10
 
 
 class SmtpMail:
-    """Implements ``farwatch.ports.mail.Mail``; an empty ``host`` means that there is no mail server."""
+    """Implements ``farwatch.ports.mail.Mail``; ``server`` returns the mail server of the moment, or None."""
 
-    def __init__(self, smtp: SmtpSecrets) -> None:
-        self._smtp = smtp
+    def __init__(self, server: Callable[[], MailServer | None]) -> None:
+        self._server = server
 
     @property
     def configured(self) -> bool:
         """Whether messages can be sent at all."""
-        return bool(self._smtp.host)
+        return self._server() is not None
 
     def send(self, to: str, subject: str, text: str) -> None:
         """Send a plain-text message; raises Unavailable when the server does not take it."""
-        if not self.configured:
+        server = self._server()
+        if server is None:
             logger.warning("no mail server is configured; a message was not sent", extra={"subject": subject})
             return
+        domain = parseaddr(server.sender)[1].rpartition("@")[2] or "farwatch.invalid"
         message = EmailMessage()
-        message["From"] = self._smtp.sender
+        message["From"] = server.sender
         message["To"] = to
         message["Subject"] = subject
         message["Date"] = formatdate()
-        message["Message-ID"] = make_msgid(domain="farwatch")
+        message["Message-ID"] = make_msgid(domain=domain)
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         try:
-            with self._connected() as server:
-                if self._smtp.username:
-                    server.login(self._smtp.username, self._smtp.password)
-                server.send_message(message)
+            with connect(server) as connection:
+                connection.send_message(message)
         except (OSError, smtplib.SMTPException) as error:
-            raise Unavailable("smtp", type(error).__name__) from error
-
-    def _connected(self) -> smtplib.SMTP:
-        smtp = self._smtp
-        if smtp.security == "tls":
-            return smtplib.SMTP_SSL(
-                smtp.host, smtp.port, timeout=TIMEOUT_S, context=ssl.create_default_context()
-            )
-        server = smtplib.SMTP(smtp.host, smtp.port, timeout=TIMEOUT_S)
-        if smtp.security == "starttls":
-            server.starttls(context=ssl.create_default_context())
-        return server
+            raise Unavailable("mail server", type(error).__name__) from error

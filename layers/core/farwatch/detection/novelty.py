@@ -10,9 +10,11 @@ views of the series are compared with what they have been before:
 * its recent unrest (noise that grows, lines that go flat, rhythms that change);
 * its recent difference from the usual at this time of day.
 
+A sixth looks for the opposite of news: a value that has stopped changing in a series whose values always do.
+
 Distances are measured on an inverse hyperbolic sine scale centred on the median, whose unit is the spread
 between the 5 % and 95 % quantiles, so a heavy tail does not make every record an alarm and no metric needs
-a unit. The oddness is the largest of the five, the last four at a discount, because they move more slowly
+a unit. The oddness is the largest of all, the slower views at a discount because they say less
 than the value.
 """
 
@@ -62,6 +64,12 @@ DISCOUNT = np.array([0.3, 0.3, 0.6, 0.3])
 WARM = 20
 """Samples before anything is odd."""
 
+RUNS = 50.0
+"""Runs of equal values over which their usual length is averaged."""
+
+STUCK = 0.1
+"""Surprise when a flat line is twice as long as the longest known, and more with every doubling."""
+
 DAY = 86400.0
 
 
@@ -88,6 +96,10 @@ class Novelty:
             ("slot_sum", "<f8"),
             ("slot_count", "<f8"),
             ("off_season", "<f8"),
+            ("previous", "<f8"),
+            ("run", "<f4"),  # samples since the value last changed
+            ("longest", "<f4"),  # the longest such run that ended
+            ("usual_run", "<f4"),
             ("values", "<f4", (VALUES,)),
             ("views", "<f4", (4, VIEWS)),
             ("sample", "<f4", (SAMPLE,)),
@@ -104,6 +116,7 @@ class Novelty:
         state["season"] = np.nan
         state["stride"] = 1
         state["slot"] = -1
+        state["longest"] = -1
         return state
 
     def run(
@@ -148,7 +161,8 @@ class Novelty:
 
         _keep_sample(fields, y, ok)
         fields["count"] += ok
-        ranked = np.column_stack([gap, gaps.reshape(-1, 4) * DISCOUNT])
+        stuck = _stuck(fields, y, ok, n)
+        ranked = np.column_stack([gap, gaps.reshape(-1, 4) * DISCOUNT, stuck])
         ranked = np.where(np.isfinite(ranked) & warm[:, None], ranked, 0.0)
         return ranked.max(axis=1), low, high, _pattern(ranked.argmax(axis=1), z, usual, deviation)
 
@@ -178,6 +192,23 @@ def _views(fields: Fields, now: FloatArray, z: FloatArray, ok: BoolArray) -> Flo
     usual = fields["season"][np.arange(len(z)), slot].astype(np.float64)
     off_season += fast * (np.where(np.isnan(usual), 0.0, z - usual) - off_season)
     return np.column_stack([np.maximum(peak, before), level, unrest, off_season])
+
+
+def _stuck(fields: Fields, y: FloatArray, ok: BoolArray, n: FloatArray) -> FloatArray:
+    """Return the surprise (S,) of a value that does not change, in a series whose values usually do."""
+    run, longest, usual = fields["run"], fields["longest"], fields["usual_run"]
+    changed = ok & (n > 0) & (y != fields["previous"])
+    longest[:] = np.where(changed, np.maximum(longest, run), longest)
+    usual[:] = np.where(changed, usual + (run - usual) / RUNS, usual)
+    run[:] = np.where(changed, 0.0, run + ok)
+    fields["previous"][:] = np.where(ok, y, fields["previous"])
+    limit = np.maximum(2.0 * FAST, 2.0 * longest)
+    # Only for a series that has a habit of changing: counters of rare events rest for as long as they like.
+    restless = (longest >= 0) & (usual < 3.0)
+    # In steps, not as a ramp: news is what is suddenly odder than a sample ago.
+    doublings = np.floor(np.log2(np.maximum(run, 0.5) / limit))
+    reached = (doublings >= 0) & (doublings > np.floor(np.log2(np.maximum(run - 1.0, 0.5) / limit)))
+    return np.where(ok & restless & reached, STUCK * (1.0 + doublings), 0.0)
 
 
 def _learn_season(fields: Fields, rows: NDArray[np.intp], slot: NDArray[np.intp]) -> None:
@@ -228,4 +259,7 @@ def _pattern(view: NDArray[np.intp], z: FloatArray, level: FloatArray, deviation
     direction = np.where(z >= level, Pattern.SPIKE, Pattern.DIP)
     moved = np.where(np.abs(z - level) > 3.0 * deviation, Pattern.SHIFT, Pattern.DRIFT)
     restless = np.where(deviation < GRAIN, Pattern.FLAT, Pattern.RHYTHM)
-    return np.choose(view, [direction, direction, moved, restless, np.full_like(direction, Pattern.RHYTHM)])
+    rhythm = np.full_like(direction, Pattern.RHYTHM)
+    return np.choose(
+        view, [direction, direction, moved, restless, rhythm, np.full_like(direction, Pattern.FLAT)]
+    )

@@ -85,6 +85,8 @@ class Windowed:
         low, high = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         for i in range(x.shape[1]):
             taken = np.flatnonzero(ok[:, i])
+            if not len(taken):
+                continue
             ring, count = fields["ring"][i], int(fields["count"][i])
             held = min(count, RING)
             before = ring[np.arange(count - held, count) % RING]

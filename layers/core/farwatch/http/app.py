@@ -93,6 +93,8 @@ class Api(APIGatewayHttpResolver):
         set_current_caller(caller)
         logger.set_correlation_id(caller.request_id)
         result = self.resolve(event, context)
+        if result.get("body") is None:
+            result["body"] = ""  # the local engine answers 500 to a 204 whose body is null
         headers = result.setdefault("headers", {})
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)

@@ -116,24 +116,6 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "password_unfit": ProblemType(
         422, "Password not good enough", "Use 12 or more characters that are not easily guessed."
     ),
-    "incident_resolved": ProblemType(
-        409, "Incident is resolved", "Nothing more can be done with it; look at the newer one."
-    ),
-    "already_acknowledged": ProblemType(
-        409, "Already acknowledged", "Somebody is on it; read the incident again."
-    ),
-    "not_redrivable": ProblemType(
-        409, "Delivery cannot be sent again", "Only a delivery that has failed for good can be."
-    ),
-    "one_mail_server": ProblemType(
-        409, "There is a mail server already", "Change that channel instead of adding one."
-    ),
-    "bad_webhook_address": ProblemType(
-        422, "Webhook address not acceptable", "Use an https address of a public host."
-    ),
-    "sealed_elsewhere": ProblemType(
-        500, "Secrets sealed with another key", "Enter the channel's secrets again: the pepper has changed."
-    ),
     # Messages between the functions
     "unreadable_message": ProblemType(
         422, "Unreadable message", "A queue holds a message of another kind; look at the dead letters."

@@ -19,11 +19,13 @@ from typing import Any, Literal
 
 from farwatch.adapters.channels.words import (
     clock,
+    explanation,
     fixes,
     incident_link,
     look_of,
     process_lines,
     settings_link,
+    title_of,
     what_happened,
 )
 from farwatch.domain.events import IncidentEvent
@@ -66,8 +68,8 @@ def compose(
     """Return the mail about an event.
 
     Message-ID follows from the delivery, so a second copy after a crash has the same one and a mailbox may drop it. All
-    mails of an incident refer to one thread root that follows from the incident, and share a subject stem, which is
-    what Gmail and Outlook thread by.
+    mails of an incident refer to one root that follows from the incident, so programs that thread by References
+    (RFC 5322 §3.6.4) show one thread; those that look at the subject as well start another one for the end.
     """
     name, address = parseaddr(sender)
     domain = address.rpartition("@")[2] or "farwatch.invalid"
@@ -94,7 +96,7 @@ def compose(
 
 def subject(event: IncidentEvent) -> str:
     """Return ``[CRITICAL] CPU 97 % on web-3 … (inc_…)``, on one line whatever a host calls itself."""
-    title = one_line(event.title, 150)
+    title = title_of(event, 150)
     where = one_line(event.host_name, 60)
     lead = "" if not where or where in title else f"{where}: "
     return f"[{look_of(event).word}] {lead}{title} ({event.incident_id})"
@@ -111,10 +113,10 @@ def _view(event: IncidentEvent, dashboard_url: str, environment: str) -> dict[st
     return {
         "subject": subject(event),
         "look": look_of(event),
-        "title": one_line(event.title, 200),
+        "title": title_of(event),
         "happened": what_happened(event),
-        "reason": event.reason,
-        "note": event.note if event.actor else "",
+        "reason": explanation(event),
+        "note": one_line(event.note, 2000) if event.actor else "",
         "facts": facts,
         "signals": event.signals[:LISTED_SIGNALS] if event.signal_count > 1 else (),
         "more_signals": max(0, event.signal_count - LISTED_SIGNALS),
@@ -130,13 +132,16 @@ def _view(event: IncidentEvent, dashboard_url: str, environment: str) -> dict[st
 def _templates() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",), default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # A per cent sign alone on the next line looks like a mistake.
+    environment.filters["glued"] = lambda text: text.replace(" %", "\u00a0%")
+    return environment
 
 
 class EmailSender:
@@ -201,7 +206,7 @@ class EmailSender:
             if known == server and time.monotonic() - used_at < IDLE_S and _answers(connection):
                 return connection
             self._hang_up()
-        connection = _connect(server)
+        connection = connect(server)
         self._open = (server, connection, time.monotonic())
         return connection
 
@@ -218,7 +223,10 @@ def _answers(connection: smtplib.SMTP) -> bool:
         return False
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def connect(server: MailServer) -> smtplib.SMTP:
+    """Return an open connection, secured and signed in as the server asks; raises smtplib's and OS errors, and
+    Misconfigured when a server elsewhere would be reached without TLS.
+    """
     if server.security == "none" and server.host not in {"127.0.0.1", "::1", "localhost"}:
         raise Misconfigured(
             f"mail server {server.host} must be reached over TLS: set security to starttls or tls "

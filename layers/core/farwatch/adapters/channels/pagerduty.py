@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from farwatch.adapters.channels.web import post_json
-from farwatch.adapters.channels.words import fixes, incident_link
+from farwatch.adapters.channels.words import fixes, incident_link, title_of
 from farwatch.domain.events import EventKind, IncidentEvent
 from farwatch.domain.headlines import one_line
 from farwatch.domain.severity import Severity
@@ -68,7 +68,7 @@ def compose(event: IncidentEvent, routing_key: str, dashboard_url: str) -> dict[
         ]
     body |= {
         "payload": {
-            "summary": one_line(event.title, SUMMARY_CHARS),
+            "summary": title_of(event, SUMMARY_CHARS),
             "source": one_line(event.host_name, 255) or "farwatch",
             "severity": _SEVERITIES[event.severity],
             "timestamp": datetime.fromtimestamp(event.at / 1000, UTC).isoformat(timespec="milliseconds"),

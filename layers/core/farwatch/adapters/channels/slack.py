@@ -8,10 +8,12 @@ from typing import Any
 from farwatch.adapters.channels.web import post_json
 from farwatch.adapters.channels.words import (
     clock,
+    explanation,
     fixes,
     incident_link,
     look_of,
     process_lines,
+    title_of,
     what_happened,
 )
 from farwatch.domain.events import IncidentEvent
@@ -47,9 +49,9 @@ def compose(event: IncidentEvent, dashboard_url: str) -> dict[str, Any]:
     """Return the webhook body for an event."""
     look = look_of(event)
     link = incident_link(dashboard_url, event.incident_id)
-    headline = f"{look.emoji} *{look.word}* <{link}|{_cut(one_line(event.title, 200), 600)}>"
+    headline = f"{look.emoji} *{look.word}* <{link}|{_cut(title_of(event), 600)}>"
     blocks: list[dict[str, Any]] = [
-        _section(_cut(f"{what_happened(event)} {event.reason}".strip(), SECTION_CHARS))
+        _section(_cut(f"{what_happened(event)} {explanation(event)}".strip(), SECTION_CHARS))
     ]
     if event.note and event.actor:
         blocks.append(_section("> " + _cut(one_line(event.note, 1000), SECTION_CHARS - 2)))
@@ -60,7 +62,7 @@ def compose(event: IncidentEvent, dashboard_url: str) -> dict[str, Any]:
     processes = process_lines(event, 3) if event.kind.firing else []
     if processes:
         lines = [
-            f"`{_cut(name, 80)}` pid {pid}, CPU {cpu}, memory {memory}"
+            f"`{_cut(_without_ticks(name), 80)}` pid {pid}, CPU {cpu}, memory {memory}"
             for name, pid, cpu, memory in processes
         ]
         blocks.append(_section("*Busiest processes*\n" + "\n".join(lines)))
@@ -90,12 +92,17 @@ def compose(event: IncidentEvent, dashboard_url: str) -> dict[str, Any]:
         "attachments": [
             {
                 "color": look.colour,
-                "fallback": _cut(f"[{look.word}] {one_line(event.title, 200)}", 700),
+                "fallback": _cut(f"[{look.word}] {title_of(event)}", 700),
                 "blocks": blocks[:BLOCKS],
             }
         ],
         "unfurl_links": False,
     }
+
+
+def _without_ticks(text: str) -> str:
+    """Return text that does not end the code span it is put into."""
+    return text.replace("`", "'")
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -61,6 +61,18 @@ def what_happened(event: IncidentEvent) -> str:
             return f"Changed{by} at {clock(event.at)}."
 
 
+def title_of(event: IncidentEvent, limit: int = 200) -> str:
+    """Return the title on one line; an incident without one goes by its id."""
+    return one_line(event.title, limit) or event.incident_id
+
+
+def explanation(event: IncidentEvent) -> str:
+    """Return why: the reason of the trouble, or once it is over, why it is taken to be over. One line of text."""
+    if event.kind is EventKind.RESOLVED:
+        return "" if event.actor else one_line(event.note, 1000)
+    return one_line(event.reason, 1000)
+
+
 def incident_link(dashboard_url: str, incident_id: str) -> str:
     """Return the address of an incident's page."""
     return f"{dashboard_url.rstrip('/')}/incidents?id={quote(incident_id, safe='')}"

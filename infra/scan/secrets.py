@@ -1,0 +1,228 @@
+"""Hard-coded secrets in any text: known formats by detect-secrets, and assignments judged by name and value.
+
+detect-secrets is used through its detectors alone: its own scan reads settings and may call the vendors to
+verify what it found, which a scanner must never do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from typing import Protocol
+
+from infra.scan.catalogue import RULES
+from infra.scan.findings import Hit
+from infra.scan.nodes import Node, pairs
+from infra.scan.secret_words import looks_random, plausible, secrecy
+from infra.scan.sources import Source
+
+WINDOW, OVERLAP = 4000, 300
+
+# module, class, rule
+_DETECTORS = [
+    ("aws", "AWSKeyDetector", "secret-provider"),
+    ("azure_storage_key", "AzureStorageKeyDetector", "secret-provider"),
+    ("discord", "DiscordBotTokenDetector", "secret-provider"),
+    ("github_token", "GitHubTokenDetector", "secret-provider"),
+    ("gitlab_token", "GitLabTokenDetector", "secret-provider"),
+    ("mailchimp", "MailchimpDetector", "secret-provider"),
+    ("npm", "NpmDetector", "secret-provider"),
+    ("openai", "OpenAIDetector", "secret-provider"),
+    ("pypi_token", "PypiTokenDetector", "secret-provider"),
+    ("sendgrid", "SendGridDetector", "secret-provider"),
+    ("slack", "SlackDetector", "secret-provider"),
+    ("square_oauth", "SquareOAuthDetector", "secret-provider"),
+    ("stripe", "StripeDetector", "secret-provider"),
+    ("telegram_token", "TelegramBotTokenDetector", "secret-provider"),
+    ("twilio", "TwilioKeyDetector", "secret-provider"),
+    ("jwt", "JwtTokenDetector", "secret-token"),
+    ("private_key", "PrivateKeyDetector", "secret-private-key"),
+]
+_TOKEN_REST = re.compile(r"[\w.+/=-]*")
+_KEY_BODY = re.compile(r"[A-Za-z0-9+/=]{40,}|Proc-Type:|Private-Lines:")
+
+# Formats that detect-secrets does not know: Anthropic, Google, Hugging Face, Shopify, DigitalOcean.
+_MORE_FORMATS = re.compile(
+    r"sk-ant-[\w-]{24,}|AIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}|\bshpat_[0-9a-f]{32}|\bdop_v1_[0-9a-f]{64}"
+)
+_URL = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,20}://([^\s:@/'\"<>]{0,80}):([^\s@/'\"<>]{3,200})@([\w.\-\[\]]{1,120})", re.I
+)
+_LOOPBACK = re.compile(r"^(?:localhost|127\.|\[::1\]|0\.0\.0\.0|.*example\.|.*\.example$|host\b)")
+_BEARER = re.compile(r"\b(?:Bearer|Token|Basic)\s+([A-Za-z0-9._~+/=-]{16,})", re.I)
+
+_QUOTED = re.compile(
+    r"""(?x)
+    (?<![\w.-]) (?P<quote_name>["'])? (?P<name>[A-Za-z_$][\w.$-]{1,80}) (?(quote_name)["']) \]? \s{0,8}
+    (?: :\s{0,4}[A-Za-z_][\w<>\[\]|. ]{0,30}(?==) )?                     # a type annotation
+    (?: := | => | = | : ) \s{0,8} [@brf]? (?P<quote>["'`]) (?P<value>(?:(?!(?P=quote)).){1,400}) (?P=quote)
+    """
+)
+_BARE = re.compile(
+    r"^\s*(?:export\s+|ENV\s+|ARG\s+|set\s+)?(?://\S+:)?(?P<name>[A-Za-z_][\w.-]{1,80})\s*[=:]\s*(?P<value>[^\s'\"]+)\s*$"
+)
+_DOCKER = re.compile(r"^\s*ENV\s+(?P<name>\w{2,80})\s+(?P<value>\S+)\s*$")
+
+_IN_STRINGS = re.compile(r"\b(?P<name>password|pwd)\s*=\s*(?P<value>[^;'\"\s]{4,200})\s*;", re.I)
+_IN_COMMANDS = re.compile(
+    r"\s--(?P<name>[a-z-]*(?:password|passwd|token|secret))[= ](?P<value>[^\s'\"-][^\s'\"]{3,200})"
+    r"|\bcurl\b[^|;&\n]*\s(?:-u|--user)[ =]?['\"]?[\w.@-]+:(?P<pair>[^\s'\":]{4,200})"
+)
+_IN_MARKUP = re.compile(r"<(?P<name>[\w.:-]{2,60})>(?P<value>[^<>]{4,200})</(?P=name)>")
+
+_CODE = {
+    ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".vue", ".svelte", ".java", ".kt", ".scala",
+    ".groovy", ".gradle", ".go", ".rb", ".php", ".cs", ".rs", ".c", ".cc", ".cpp", ".h", ".swift",
+    ".ps1", ".html", ".htm", ".ejs", ".sql", ".tf",
+}  # fmt: skip
+_CONFIG = {
+    ".env", ".ini", ".cfg", ".conf", ".properties", ".toml", ".sh", ".bash", ".zsh", ".tfvars",
+    ".npmrc", ".pypirc", ".netrc", ".dockerfile", ".credentials", ".envrc",
+}  # fmt: skip
+_LOCK_FILES = {
+    "package-lock.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "go.sum",
+    "composer.lock",
+    "cargo.lock",
+    "gemfile.lock",
+}
+
+
+class _Detector(Protocol):
+    def analyze_string(self, string: str) -> Iterator[str]: ...
+
+
+@cache
+def detectors() -> tuple[tuple[_Detector, str], ...]:
+    """Return the detectors of detect-secrets in use, each with the rule it feeds."""
+    made = []
+    for module, name, rule in _DETECTORS:
+        detector = getattr(import_module(f"detect_secrets.plugins.{module}"), name)
+        made.append((detector(), rule))
+    return tuple(made)
+
+
+def is_lock_file(source: Source) -> bool:
+    """Return whether a package manager wrote the file: full of hashes, and of nobody's secrets."""
+    base = source.name.rsplit("/", 1)[-1].lower()
+    return base.endswith(".lock") or base in _LOCK_FILES
+
+
+def scan_text(source: Source) -> Iterator[Hit]:
+    """Find known credential formats, passwords in URLs and bearer tokens on every line of any file."""
+    for number, line in enumerate(source.lines, 1):
+        if len(line) < 8:
+            continue
+        for start in range(0, max(len(line) - OVERLAP, 1), WINDOW - OVERLAP):
+            for hit in _formats(line[start : start + WINDOW], number, start):
+                if hit.rule.id != "secret-private-key" or _has_key_body(source, hit):
+                    yield hit
+
+
+def _has_key_body(source: Source, hit: Hit) -> bool:
+    """Return whether a private key's header is followed by one, and not just talked about in code."""
+    after = "\n".join([source.line_at(hit.line)[hit.column - 1 :], *source.lines[hit.line : hit.line + 8]])
+    return bool(_KEY_BODY.search(after[:2000]))
+
+
+def _formats(text: str, number: int, offset: int) -> Iterator[Hit]:
+    for detector, rule in detectors():
+        for match in detector.analyze_string(text):
+            at = text.find(match)
+            # The detector of JSON web tokens stops before the signature.
+            rest = _TOKEN_REST.match(text, at) if rule == "secret-token" else None
+            value = rest[0] if rest else match
+            if _stands_alone(text, value, at) and not _made_up(value):
+                yield Hit(RULES[rule], number, offset + at + 1, "detect-secrets", value)
+    for found in _MORE_FORMATS.finditer(text):
+        yield Hit(RULES["secret-provider"], number, offset + found.start() + 1, secret=found[0])
+    for found in _URL.finditer(text):
+        user, password, host = found.groups()
+        if password != user and not _LOOPBACK.match(host) and plausible(password, "password"):
+            yield Hit(RULES["secret-url"], number, offset + found.start() + 1, secret=password)
+    for found in _BEARER.finditer(text):
+        if plausible(found[1], "key"):
+            yield Hit(RULES["secret-token"], number, offset + found.start() + 1, secret=found[1])
+
+
+def _made_up(value: str) -> bool:
+    """Return whether a value has a known format but is plainly an example."""
+    hook = "hooks.slack.com" in value and not looks_random(value.rsplit("/", 1)[-1])
+    return hook or "EXAMPLE" in value.upper()
+
+
+def _stands_alone(text: str, value: str, at: int) -> bool:
+    """Reject a match that is a piece of a longer run, such as 34 characters out of a hash."""
+    before, after = text[at - 1 : at], text[at + len(value) : at + len(value) + 1]
+    return not (before.isalnum() or after.isalnum())
+
+
+def scan_assignments(source: Source) -> Iterator[Hit]:
+    """Find credentials assigned in source code and configuration other than Python, YAML and JSON."""
+    suffix = source.suffix
+    base = source.name.rsplit("/", 1)[-1].lower()
+    dockerfile = base.startswith("dockerfile") or base == "containerfile"
+    config = dockerfile or suffix in _CONFIG or base in {"credentials", ".env"} or base.startswith(".env.")
+    if suffix in {".xml", ".config", ".csproj", ".plist"}:
+        yield from _markup(source)
+    if (not config and suffix not in _CODE) or is_lock_file(source):
+        return
+    for number, line in enumerate(source.lines, 1):
+        if len(line) > WINDOW:
+            continue
+        for found in _QUOTED.finditer(line):
+            yield from judge(found["name"], found["value"], number, found.start("value") + 1)
+        for found in _IN_STRINGS.finditer(line):
+            yield from judge(found["name"], found["value"], number, found.start("value") + 1)
+        if config:
+            yield from _commands(line, number)
+            bare = _BARE.match(line) or (_DOCKER.match(line) if dockerfile else None)
+            if bare:
+                yield from judge(bare["name"], bare["value"], number, bare.start("value") + 1)
+
+
+def _markup(source: Source) -> Iterator[Hit]:
+    for number, line in enumerate(source.lines, 1):
+        for found in _IN_MARKUP.finditer(line[:WINDOW]):
+            yield from judge(found["name"], found["value"], number, found.start("value") + 1)
+
+
+def _commands(line: str, number: int) -> Iterator[Hit]:
+    for found in _IN_COMMANDS.finditer(line):
+        group = "value" if found["value"] else "pair"
+        yield from judge(found["name"] or "password", found[group], number, found.start(group) + 1)
+
+
+def scan_nodes(source: Source, root: Node) -> Iterator[Hit]:
+    """Find credentials among the keys and values of a YAML or JSON document."""
+    if is_lock_file(source):
+        return
+    for key, node in pairs(root):
+        if node.value is not None and not node.tag.startswith("!"):
+            yield from judge(key, node.value, node.line, node.column)
+        for item in node.items:
+            name, equals, value = (item.value or "").partition("=")
+            if equals and re.fullmatch(r"[A-Za-z_]\w{1,80}", name):
+                yield from judge(name, value, item.line, item.column)
+        named, value_node = node.get("name"), node.get("value")
+        if named is not None and named.value and value_node is not None and value_node.value:
+            yield from judge(named.value, value_node.value, value_node.line, value_node.column)
+
+
+def judge(name: str, value: str, line: int, column: int) -> Iterator[Hit]:
+    """Yield a finding when something called ``name`` holding ``value`` is a credential in clear text."""
+    holds = secrecy(name)
+    if holds is None or not plausible(value, holds) or _same(name, value):
+        return
+    yield Hit(RULES["secret-literal"], line, column, secret=value)
+
+
+def _same(name: str, value: str) -> bool:
+    def squeeze(text: str) -> str:
+        return re.sub(r"[\W_]", "", text).lower()
+
+    return squeeze(value) in squeeze(name) or squeeze(name) in squeeze(value)
