@@ -31,7 +31,7 @@ _PLAIN_HTTP = re.compile(
 )
 _NAMESPACE = re.compile(r"^http://(?:www\.w3\.org|json-schema\.org|schemas?\.)", re.I)
 
-# type -> (property, rule when it says no, rule when it is missing)
+# type -> (property, rule when it says no, whether leaving it out means no)
 _ENCRYPTED: dict[str, list[tuple[str, str, bool]]] = {
     "AWS::SQS::Queue": [("SqsManagedSseEnabled", "crypto-at-rest", False)],
     "AWS::RDS::DBInstance": [("StorageEncrypted", "crypto-at-rest", False)],
@@ -43,7 +43,6 @@ _ENCRYPTED: dict[str, list[tuple[str, str, bool]]] = {
         ("AtRestEncryptionEnabled", "crypto-at-rest", True),
         ("TransitEncryptionEnabled", "crypto-in-transit", True),
     ],
-    "AWS::Kinesis::Stream": [],
 }
 
 
