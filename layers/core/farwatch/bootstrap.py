@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from farwatch.adapters.postgres.channels import PostgresChannels
     from farwatch.adapters.postgres.credentials import PostgresCredentials
     from farwatch.adapters.postgres.deliveries import PostgresDeliveries
+    from farwatch.adapters.postgres.forecasts import PostgresForecasts
     from farwatch.adapters.postgres.hosts import PostgresHosts
     from farwatch.adapters.postgres.incidents import PostgresIncidents
     from farwatch.adapters.postgres.people import PostgresPeople
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from farwatch.services.auth import Auth
     from farwatch.services.channels import ManageChannels, ManagePreferences
     from farwatch.services.enrol import Enrol
+    from farwatch.services.forecast import Capacities, Forecasts
     from farwatch.services.incidents import Incidents
     from farwatch.services.ingest import Ingest
     from farwatch.services.notify import Notify
@@ -493,6 +495,31 @@ class Container:
         from farwatch.adapters.redis.connections import RedisPushed
 
         return RedisPushed(self.redis)
+
+    @cached_property
+    def forecast_store(self) -> PostgresForecasts:
+        """Forecasts and outlooks."""
+        from farwatch.adapters.postgres.forecasts import PostgresForecasts
+
+        return PostgresForecasts(self.database)
+
+    @cached_property
+    def forecasts(self) -> Forecasts:
+        """Ask for forecasts, make them, judge them."""
+        import boto3
+
+        from farwatch.adapters.functions import ForecastFunction
+        from farwatch.services.forecast import Forecasts
+
+        background = ForecastFunction(boto3.client("lambda"), self.settings.forecast_function)
+        return Forecasts(self.metric_store, self.hosts, self.forecast_store, background, self.pushes)
+
+    @cached_property
+    def capacities(self) -> Capacities:
+        """Time to full, for the whole fleet."""
+        from farwatch.services.forecast import Capacities
+
+        return Capacities(self.forecasts, self.forecast_store, self.hosts, self.metric_store, self.signals)
 
     @cached_property
     def sweep(self) -> Sweep:

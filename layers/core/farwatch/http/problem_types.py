@@ -52,6 +52,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "agents_only": ProblemType(403, "Only for agents", "Samples are brought with an agent's credential."),
     "unknown_host": ProblemType(404, "Unknown host", "Check the id; the host may have been retired."),
     "unknown_rule": ProblemType(404, "Unknown rule", "Check the id; the rule may have been deleted."),
+    "no_forecast": ProblemType(
+        422, "No forecast possible", "The detail says what is missing, mostly more history; try again later."
+    ),
+    "unknown_forecast": ProblemType(404, "Unknown forecast", "Check the id; forecasts are kept for 90 days."),
     # Idempotency
     "idempotency_key_invalid": ProblemType(
         422, "Idempotency key not usable", "Use 1–128 visible ASCII characters, for example a UUID."

@@ -1,0 +1,197 @@
+"""Forecasts on demand and in the background, how they turned out, and the alarm before a disk is full."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from farwatch.bootstrap import Container
+from farwatch.domain.capacity import Outlook, alert_level
+from farwatch.domain.rbac import Role
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.domain.severity import Severity
+from farwatch.domain.signals import Signal, SignalState
+from functions.api.handler import api, handler
+from functions.forecast.handler import handler as forecast_handler
+from tests.api_events import answer, as_user, http_event
+
+CPU = SeriesKey.of("cpu.percent")
+ROOT = SeriesKey.of("disk.used_percent", {"mount": "/"})
+STEP_MS = 900_000
+
+
+class Sent:
+    """A queue that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    def send(self, messages: Sequence[Any]) -> None:
+        self.messages.extend(messages)
+
+
+class Started:
+    """The background, remembered instead of run."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def start(self, forecast_id: str) -> None:
+        self.ids.append(forecast_id)
+
+
+@pytest.fixture(autouse=True)
+def fresh_api(made: Container) -> None:
+    api.cache_clear()
+
+
+@pytest.fixture
+def now(made: Container) -> int:
+    """Now, after eight days of CPU with a daily rhythm and a disk that gains 4 % a day from 60 %."""
+    now = int(time.time() * 1000)
+    times = np.arange(now // STEP_MS * STEP_MS - 8 * 86_400_000, now, STEP_MS)
+    hours = times / 3_600_000
+    rng = np.random.default_rng(5)
+    cpu = 40 + 20 * np.sin(hours * math.tau / 24) + rng.normal(0, 2, len(times))
+    disk = 60 + 4 * np.arange(len(times)) / 96 + rng.normal(0, 0.05, len(times))
+    made.metric_store.write_history(
+        "host_a", SampleBlock(times, (CPU, ROOT), np.column_stack([cpu, disk])), 60
+    )
+    return now
+
+
+def call(method: str, path: str, role: Role = Role.VIEWER, **more: Any) -> tuple[int, Any, dict[str, str]]:
+    response = handler(http_event(method, path, verdict=as_user(role), **more), LambdaContext())
+    return response["statusCode"], answer(response), response["headers"]
+
+
+def ask(**changes: Any) -> tuple[int, Any, dict[str, str]]:
+    body = {"host_id": "host_a", "metric": "cpu.percent", "horizon_s": 86_400} | changes
+    return call("POST", "/api/v1/predictions", body=body)
+
+
+def lambda_context() -> LambdaContext:
+    context = LambdaContext()
+    context._function_name, context._memory_limit_in_mb = "forecast", 128
+    context._invoked_function_arn, context._aws_request_id = "arn", "id"
+    return context
+
+
+def test_a_quick_model_answers_at_once_within_bounds_and_is_kept(now: int) -> None:
+    status, body, headers = ask()
+    assert (status, body["state"], body["model"]) == (200, "ready", "default")
+    assert len(body["times"]) == len(body["quantiles"]) == 96
+    assert body["times"][0] > now - STEP_MS
+    assert all(0 <= row[0] <= row[2] <= row[4] <= 100 for row in body["quantiles"])
+    assert call("GET", headers["Location"])[1] == body
+    assert ask()[1]["id"] == body["id"]
+    listed = call("GET", "/api/v1/predictions", query={"host_id": "host_a"})[1]["items"]
+    assert [item["id"] for item in listed] == [body["id"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"model": "crystal_ball"}, 422, "invalid_input"),
+        ({"metric": "load.1m"}, 422, "no_forecast"),
+        ({"host_id": "host_nobody"}, 404, "unknown_host"),
+        ({"horizon_s": 60}, 422, "invalid_input"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused_with_the_reason(
+    now: int, changes: dict[str, Any], status: int, code: str
+) -> None:
+    got, problem, _ = ask(**changes)
+    assert (got, problem["code"]) == (status, code)
+
+
+def test_a_slow_model_is_made_in_the_background_and_its_user_told(made: Container, now: int) -> None:
+    started, pushes = Started(), Sent()
+    made.forecasts._background, made.forecasts._pushes = started, pushes
+    status, body, headers = ask(model="arima")
+    assert (status, body["state"]) == (202, "pending")
+    assert started.ids == [body["id"]]
+    assert forecast_handler({"forecast_id": body["id"]}, lambda_context()) == {"forecast": "ready"}
+    assert call("GET", headers["Location"])[1]["state"] == "ready"
+    assert [(push.topic, push.type, push.data["state"]) for push in pushes.messages] == [
+        ("user:user_1", "forecast.ready", "ready")
+    ]
+    assert forecast_handler({"forecast_id": body["id"]}, lambda_context()) == {"forecast": None}
+
+
+def test_the_background_is_the_forecast_function(made: Container, now: int) -> None:
+    # moto knows no function of this name: that it was asked for, and what a refusal becomes, is what shows.
+    assert boto3.client("lambda").list_functions()["Functions"] == []
+    status, problem, _ = ask(model="prophet")
+    assert (status, problem["code"]) == (503, "dependency_unavailable")
+
+
+def test_a_forecast_is_judged_when_its_time_has_passed(made: Container, now: int) -> None:
+    two_days_ago = now - 2 * 86_400_000
+    made.forecasts.ask("host_a", CPU, "default", 86_400, "user_1", two_days_ago)
+    assert made.forecasts.judge(now) == 1
+    assert made.forecasts.judge(now) == 0
+    (item,) = call("GET", "/api/v1/predictions/accuracy")[1]["items"]
+    assert (item["model"], item["forecasts"]) == ("default", 1)
+    assert item["relative_mae"] < 1.0
+    assert 0.5 < item["cover80"] <= 1.0
+
+
+def test_a_filling_disk_is_foreseen_and_alarms_until_it_is_emptied(made: Container, now: int) -> None:
+    signals = Sent()
+    made.capacities._signals = signals
+    assert made.capacities.refresh(now) == 1
+    (outlook,) = call("GET", "/api/v1/predictions/capacity", query={"host_id": "host_a"})[1]["items"]
+    assert outlook["current"] == pytest.approx(92, abs=1)
+    assert outlook["median_s"] == pytest.approx(2 * 86_400, rel=0.2)
+    assert outlook["low_s"] <= outlook["median_s"] <= outlook["high_s"]
+    assert outlook["words"].startswith("disk / full in ")
+    made.capacities.refresh(now + 600_000)
+    firing: list[Signal] = signals.messages
+    assert [(s.state, s.severity, s.started_at) for s in firing] == [
+        (SignalState.FIRING, Severity.WARNING, now)
+    ] * 2
+    assert firing[0].reason.startswith("Disk / full in ")
+
+    emptied = np.arange(now // STEP_MS * STEP_MS, now + 5 * 86_400_000, STEP_MS)
+    flat = SampleBlock(emptied, (ROOT,), np.full((len(emptied), 1), 20.0))
+    made.metric_store.write_history("host_a", flat, 60)
+    made.capacities.refresh(now + 5 * 86_400_000)
+    assert signals.messages[-1].state is SignalState.RESOLVED
+
+
+def outlook(hours: float, per_day: float = 5.0, low: float = 0.8, high: float = 1.3) -> Outlook:
+    seconds = hours * 3600
+    return Outlook("h", ROOT, 0, 100, 90, per_day, seconds, seconds * low, seconds * high)
+
+
+@pytest.mark.parametrize(
+    ("hours", "before", "after"),
+    [
+        (71, None, Severity.WARNING),
+        (73, None, None),
+        (90, Severity.WARNING, Severity.WARNING),
+        (97, Severity.WARNING, None),
+        (7, Severity.WARNING, Severity.CRITICAL),
+        (20, Severity.CRITICAL, Severity.CRITICAL),
+        (25, Severity.CRITICAL, Severity.WARNING),
+        (0, None, Severity.CRITICAL),
+    ],
+)
+def test_the_alarm_enters_and_leaves_at_different_lines(
+    hours: float, before: Severity | None, after: Severity | None
+) -> None:
+    assert alert_level(outlook(hours), before) is after
+
+
+def test_an_estimate_that_says_little_wakes_nobody() -> None:
+    assert alert_level(outlook(50, per_day=0.1), None) is None
+    assert alert_level(outlook(50, low=0.1, high=5), None) is None
+    assert alert_level(outlook(3, low=0.1, high=1.5), None) is Severity.CRITICAL
