@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from farwatch.adapters.sqs import retry_soon
 from farwatch.bootstrap import container
 from farwatch.observability import logger
 from farwatch.wire.batch import to_samples, unpack
@@ -38,6 +39,8 @@ def record_handler(record: SQSRecord) -> None:
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """Return the records to deliver again (``batchItemFailures``)."""
-    return process_partial_response(
+    answer = process_partial_response(
         event=event, record_handler=record_handler, processor=processor, context=context
     )
+    retry_soon(container().sqs, event, answer)
+    return answer

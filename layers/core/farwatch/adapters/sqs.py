@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -131,3 +131,20 @@ def come_back_in(client: Any, queue_arn: str, receipt_handle: str, seconds: int)
         )
     except (BotoCoreError, ClientError) as error:
         logger.warning("visibility not changed", extra={"queue": name, "error": str(error)})
+
+
+LONGEST_RETRY_S = 30
+
+
+def retry_soon(client: Any, event: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    """Let the records of ``event`` that ``answer`` reports as failed reappear after 1, 2, 4 … 30 s, by their receives.
+
+    Without it they would wait for the queue's time-out, and a FIFO group waits for all of them: a store that was away for
+    a moment would hold up a host for half a minute.
+    """
+    failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+    for record in event["Records"]:
+        if record["messageId"] in failed:
+            received = int(record["attributes"]["ApproximateReceiveCount"])
+            wait_s = min(2 ** min(received - 1, 10), LONGEST_RETRY_S)
+            come_back_in(client, record["eventSourceARN"], record["receiptHandle"], wait_s)
