@@ -64,7 +64,8 @@ class Watch:
         ]
         if speaking:
             self._signals.send(speaking)
-        return len(speaking) + self._close_lost(firing, hosts, silent, since, now)
+        # A host counts as silent until its incident knows better: its other signals need time to be heard again.
+        return len(speaking) + self._close_lost(firing, hosts, silent | told_silent, since, now)
 
     def _close_lost(
         self,

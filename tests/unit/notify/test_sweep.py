@@ -1,0 +1,252 @@
+"""The sweep: silence is noticed, lost endings are made up for, and one broken step stops nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from farwatch.adapters.postgres.sweep import PostgresSweepLog
+from farwatch.domain.hosts import Host
+from farwatch.domain.incidents import IncidentStatus
+from farwatch.domain.routing import Channel
+from farwatch.domain.severity import Severity
+from farwatch.domain.signals import Signal, SignalKind, SignalState
+from farwatch.errors import Unavailable
+from farwatch.ports.incidents import IncidentFilter
+from farwatch.services.incidents import Incidents
+from farwatch.services.sweep import Sweep, Watch, announce_due, forget, ring_again
+from tests.unit.notify.makers import NOW, a_signal
+from tests.unit.notify.world import Signals, World
+
+MINUTE = 60_000
+HOST = Host(id="host_1", name="web-3", last_seen_at=NOW, interval_s=5, labels={"env": "prod"})
+
+
+class Hosts:
+    """The register, as far as the sweep asks."""
+
+    def __init__(self, *hosts: Host) -> None:
+        self.known = {host.id: host for host in hosts}
+
+    def all(self) -> list[Host]:
+        return list(self.known.values())
+
+    def set(self, host_id: str, **changes: object) -> None:
+        self.known[host_id] = replace(self.known[host_id], **changes)  # type: ignore[arg-type]  # test data
+
+
+class Tower:
+    """A watch over the given hosts, run minute by minute on the world's clock."""
+
+    def __init__(self, world: World, *hosts: Host) -> None:
+        self.world = world
+        self.hosts = Hosts(*hosts)
+        self.signals = Signals()
+        self.log = PostgresSweepLog(world.database)
+        self.watch = Watch(self.hosts, world.store, world.incidents, self.signals, self.log)  # type: ignore[arg-type]  # only all() is asked for
+
+    def minutes(self, count: int, *, heard: bool = False, deaf: bool = False) -> None:
+        """Let minutes pass; ``heard``: the hosts report; ``deaf``: the sweep itself does not run."""
+        for _ in range(count):
+            self.world.now += MINUTE
+            if heard:
+                for host_id in self.hosts.known:
+                    self.hosts.set(host_id, last_seen_at=self.world.now - 1000)
+            if not deaf:
+                self.watch.look(self.world.now)
+                for signal in self.signals.sent:
+                    self.world.signal(signal)
+                self.signals.sent.clear()
+
+    def open_titles(self) -> list[str]:
+        found = self.world.store.find(IncidentFilter(status=(IncidentStatus.OPEN,)), limit=50)
+        return [incident.title for incident in found]
+
+
+def test_a_host_that_stops_reporting_is_one_incident_until_it_reports_again(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(2, heard=True)
+    assert tower.open_titles() == []
+    tower.minutes(5)
+    assert tower.open_titles() == ["web-3 is silent"]
+    tower.minutes(1, heard=True)
+    assert tower.open_titles() == []
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert incident.severity is Severity.CRITICAL
+    assert "Nothing has been heard from web-3 for 1 min" in incident.reason
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        replace(HOST, may_be_off=True),
+        replace(HOST, last_seen_at=None),
+        replace(HOST, interval_s=3600),
+    ],
+)
+def test_hosts_that_need_not_report_yet_are_not_silent(world: World, host: Host) -> None:
+    tower = Tower(world, host)
+    tower.minutes(10)
+    assert tower.open_titles() == []
+
+
+def test_a_silent_host_that_may_be_off_from_now_on_is_let_be(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(4)
+    assert tower.open_titles() == ["web-3 is silent"]
+    tower.hosts.set("host_1", may_be_off=True)
+    tower.minutes(1)
+    assert tower.open_titles() == []
+
+
+def test_a_retired_host_takes_its_signals_with_it(world: World) -> None:
+    tower = Tower(world, HOST)
+    world.signal(a_signal())
+    tower.minutes(4)
+    tower.hosts.known.clear()
+    tower.minutes(1)
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert incident.resolution == "the host has been retired"
+
+
+def test_when_the_back_end_was_down_no_host_is_blamed_for_its_silence(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(2, heard=True)
+    tower.minutes(60, deaf=True)
+    tower.minutes(1)
+    assert tower.open_titles() == [], "nobody could have been heard"
+    tower.minutes(2)
+    assert tower.open_titles() == ["web-3 is silent"], "but now it could"
+
+
+def test_a_signal_whose_end_was_lost_ends_while_its_host_reports(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(1, heard=True)
+    world.signal(a_signal(at=world.now))
+    tower.minutes(5, heard=True)
+    assert len(tower.open_titles()) == 1
+    tower.minutes(1, heard=True)
+    assert tower.open_titles() == []
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert incident.resolution == "no news of it for 6 min while the host reports"
+
+
+def test_signals_that_are_refreshed_stay(world: World) -> None:
+    tower = Tower(world, HOST)
+    for _ in range(10):
+        tower.minutes(1, heard=True)
+        world.signal(a_signal(at=world.now))
+    assert len(tower.open_titles()) == 1
+
+
+def test_a_slow_host_and_a_forecast_are_given_more_time(world: World) -> None:
+    tower = Tower(world, replace(HOST, interval_s=300), replace(HOST, id="host_2", name="web-4"))
+    tower.minutes(1, heard=True)
+    world.signal(a_signal(at=world.now))
+    world.signal(
+        a_signal(
+            host_id="host_2",
+            host_name="web-4",
+            kind=SignalKind.FORECAST,
+            title="Disk full in 8 h",
+            top_processes=(),
+            at=world.now,
+        )
+    )
+    tower.minutes(14, heard=True)
+    assert len(tower.open_titles()) == 2
+    tower.minutes(3, heard=True)
+    assert tower.open_titles() == ["Disk full in 8 h on web-4 for 3 min"]
+
+
+def test_while_a_host_is_silent_its_other_signals_wait(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(1, heard=True)
+    world.signal(a_signal(at=world.now))
+    tower.minutes(30)
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert incident.active
+    assert {signal.state.value for signal in world.store.signals(incident.id)} == {"firing"}
+    tower.minutes(4, heard=True)
+    assert len(tower.open_titles()) == 1, "it has only just begun to report again"
+    tower.minutes(3, heard=True)
+    assert tower.open_titles() == []
+
+
+def test_after_the_group_wait_the_sweep_tells_people(world: World) -> None:
+    from farwatch.domain.incidents import Policy
+
+    patient = Incidents(world.store, world.publisher, Policy(group_wait_s=30))
+    patient.receive(a_signal(), world.now)
+    assert world.queues.waiting == []
+    assert announce_due(world.store, patient, world.now + 29_000) == 0
+    assert announce_due(world.store, patient, world.now + 30_000) == 1
+    assert announce_due(world.store, patient, world.now + 31_000) == 0
+    world.pump()
+    assert len(world.far[Channel.SLACK].arrived) == 1
+
+
+def test_deliveries_whose_message_is_gone_are_rung_for_again(world: World) -> None:
+    def down() -> None:
+        raise Unavailable("slack", "HTTP 503")
+
+    world.far[Channel.SLACK].before = down
+    world.signal(a_signal())
+    world.pump()
+    world.far[Channel.SLACK].before = lambda: None
+    assert ring_again(world.deliveries, world.queues, world.now) == 0, "not due yet"
+    world.now += MINUTE
+    assert ring_again(world.deliveries, world.queues, world.now) == 1
+    assert [channel for channel, _ in world.queues.waiting] == [Channel.SLACK]
+    world.queues.down = True
+    with pytest.raises(Unavailable, match="1 of 1"):
+        ring_again(world.deliveries, world.queues, world.now)
+    world.pump()
+    assert len(world.far[Channel.SLACK].arrived) == 1
+
+
+def test_one_broken_step_stops_no_other_and_is_recorded(world: World) -> None:
+    log = PostgresSweepLog(world.database)
+    ran: list[str] = []
+
+    def broken(now: int) -> None:
+        raise ZeroDivisionError("by zero")
+
+    def down(now: int) -> None:
+        raise Unavailable("influx", "timed out")
+
+    sweep = Sweep({"a": broken, "b": down, "c": lambda now: ran.append("c")}, log)
+    assert sweep.run(world.now) == {"a": "ZeroDivisionError: by zero", "b": "influx: timed out", "c": "ok"}
+    sweep.run(world.now + MINUTE)
+    assert ran == ["c", "c"]
+    steps = {step["step"]: step for step in log.steps()}
+    assert (steps["a"]["failures"], steps["a"]["last_ok_at"]) == (2, None)
+    assert (steps["c"]["failures"], steps["c"]["last_ok_at"]) == (0, world.now + MINUTE)
+    Sweep({"a": lambda now: None}, log).run(world.now + 2 * MINUTE)
+    assert {step["step"]: step["failures"] for step in log.steps()}["a"] == 0
+
+
+def test_what_is_long_over_is_forgotten_with_everything_that_hangs_on_it(world: World) -> None:
+    signal = a_signal()
+    world.signal(signal)
+    world.pump()
+    world.signal(_ended(signal, world.now + 1))
+    world.pump()
+    open_still = a_signal(host_id="host_2", host_name="web-4")
+    world.signal(open_still)
+    world.pump()
+    forget(world.store, world.inbox, world.now + 500 * 86_400_000)
+    assert [incident.host_id for incident in world.store.find(IncidentFilter(), limit=5)] == ["host_2"]
+    with world.database.transaction() as connection:
+        row = connection.execute(
+            """SELECT (SELECT count(DISTINCT incident_id) FROM deliveries) AS deliveries,
+                      (SELECT count(DISTINCT incident_id) FROM incident_events) AS events,
+                      (SELECT count(*) FROM notifications) AS notifications,
+                      (SELECT count(*) FROM signals) AS signals"""
+        ).fetchone()
+    assert row == {"deliveries": 1, "events": 1, "notifications": 0, "signals": 1}
+
+
+def _ended(signal: Signal, at: int) -> Signal:
+    return replace(signal, state=SignalState.RESOLVED, at=at)
