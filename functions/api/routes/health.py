@@ -12,6 +12,7 @@ from farwatch.bootstrap import container
 from farwatch.domain.rbac import Permission
 from farwatch.errors import DependencyError, Unavailable
 from farwatch.http.access import public, requires
+from farwatch.http.clock import now_ms
 from farwatch.http.models import Answer
 from farwatch.http.openapi import problems
 
@@ -25,11 +26,13 @@ class Alive(Answer):
 
 
 class Part(Answer):
-    """One dependency; ``milliseconds`` is how long it took to answer."""
+    """One part; ``milliseconds`` is how long a store took to answer, null for work that nobody waits for. ``off`` means
+    not configured.
+    """
 
     name: str
-    status: Literal["ok", "down"]
-    milliseconds: float
+    status: Literal["ok", "down", "off"]
+    milliseconds: float | None
     detail: str = ""
 
 
@@ -59,8 +62,13 @@ def ready() -> Alive:
 @router.get("/api/v1/health", summary="Health of each part", tags=["health"])
 @requires(Permission.HEALTH_READ)
 def health() -> Health:
-    """Return every dependency with its state and how long it took to answer."""
+    """Return the stores, the sweep, each channel and what could not be delivered."""
     parts = check_parts()
+    if all(part.status == "ok" for part in parts):
+        parts += [
+            Part(name=found.name, status=found.status, milliseconds=None, detail=found.detail)
+            for found in container().findings(now_ms())
+        ]
     return Health(status="down" if any(part.status == "down" for part in parts) else "ok", parts=parts)
 
 

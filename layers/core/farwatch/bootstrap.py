@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farwatch.adapters.postgres.people import PostgresPeople
     from farwatch.adapters.postgres.preferences import PostgresAudience, PostgresInbox
     from farwatch.adapters.postgres.rules import PostgresRules
+    from farwatch.adapters.postgres.sweep import PostgresSweepLog
     from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
     from farwatch.adapters.redis.client import Redis
     from farwatch.adapters.redis.connections import RedisConnections, RedisPushed
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from farwatch.services.channels import ManageChannels, ManagePreferences
     from farwatch.services.enrol import Enrol
     from farwatch.services.forecast import Capacities, Forecasts
+    from farwatch.services.health import Finding
     from farwatch.services.incidents import Incidents
     from farwatch.services.ingest import Ingest
     from farwatch.services.notify import Notify
@@ -522,14 +524,33 @@ class Container:
         return Capacities(self.forecasts, self.forecast_store, self.hosts, self.metric_store, self.signals)
 
     @cached_property
+    def sweep_log(self) -> PostgresSweepLog:
+        """The sweep's own record."""
+        from farwatch.adapters.postgres.sweep import PostgresSweepLog
+
+        return PostgresSweepLog(self.database)
+
+    def findings(self, now: int) -> list[Finding]:
+        """Return the health of the sweep, of each channel and of deliveries."""
+        from farwatch.domain.routing import Channel
+        from farwatch.services.health import findings
+
+        found = findings(
+            steps=self.sweep_log.steps(),
+            channels=self.channels.all(),
+            email_ready=self.book.ready(Channel.EMAIL),
+            undelivered=self.deliveries.undelivered(now - 86_400_000),
+            now=now,
+        )
+        return list(found)
+
+    @cached_property
     def sweep(self) -> Sweep:
         """Everything that is done once a minute, most urgent first."""
-        from farwatch.adapters.postgres.sweep import PostgresSweepLog
         from farwatch.domain.retention import Retention
         from farwatch.services import sweep
 
-        log = PostgresSweepLog(self.database)
-        watch = sweep.Watch(self.hosts, self.incident_store, self.incidents, self.signals, log)
+        watch = sweep.Watch(self.hosts, self.incident_store, self.incidents, self.signals, self.sweep_log)
         return sweep.Sweep(
             {
                 "watch": watch.look,
@@ -540,7 +561,7 @@ class Container:
                 "retain": lambda now: self.metric_store.expire(Retention(), now),
                 "forget": lambda now: sweep.forget(self.incident_store, self.inbox, now),
             },
-            log,
+            self.sweep_log,
         )
 
 

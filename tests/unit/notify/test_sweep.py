@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,9 @@ from farwatch.domain.incidents import IncidentStatus
 from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState
-from farwatch.errors import Unavailable
+from farwatch.errors import Rejected, Unavailable
 from farwatch.ports.incidents import IncidentFilter
+from farwatch.services.health import findings
 from farwatch.services.incidents import Incidents
 from farwatch.services.sweep import Sweep, Watch, announce_due, forget, ring_again
 from tests.unit.notify.makers import NOW, a_signal
@@ -250,3 +252,49 @@ def test_what_is_long_over_is_forgotten_with_everything_that_hangs_on_it(world: 
 
 def _ended(signal: Signal, at: int) -> Signal:
     return replace(signal, state=SignalState.RESOLVED, at=at)
+
+
+def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: World) -> None:
+    row = world.channels.get("chan_slack")
+    assert row is not None
+    step = {"step": "watch", "last_run_at": NOW, "failures": 0, "last_error": ""}
+
+    def told(**changes: Any) -> list[tuple[str, str, str]]:
+        known: dict[str, Any] = {
+            "steps": [step],
+            "channels": [row],
+            "email_ready": True,
+            "undelivered": {},
+            "now": NOW,
+            **changes,
+        }
+        return [(part.name, part.status, part.detail) for part in findings(**known)]
+
+    assert told() == [
+        ("sweep", "ok", ""),
+        ("slack chan_slack", "ok", "nothing sent yet"),
+        ("deliveries", "ok", ""),
+    ]
+    assert told(steps=[])[0] == ("sweep", "down", "it has never run")
+    assert told(now=NOW + 600_000)[0] == ("sweep", "down", "it last ran 10 min ago")
+    assert told(steps=[{**step, "failures": 2, "last_error": "timed out"}])[0] == (
+        "sweep",
+        "down",
+        "watch: timed out",
+    )
+    assert told(email_ready=False)[1] == ("e-mail", "off", "no mail server is configured")
+    assert told(channels=[replace(row, enabled=False)])[1][1] == "off"
+    failing = replace(row, healthy=False, health_error="HTTP 404")
+    assert told(channels=[failing])[1] == ("slack chan_slack", "down", "HTTP 404")
+    assert told(undelivered={"dead": 2, "waiting": 1})[-1] == ("deliveries", "down", "2 dead, 1 waiting")
+
+
+def test_what_was_not_delivered_is_counted(world: World) -> None:
+    def gone() -> None:
+        raise Rejected("slack", "HTTP 404")
+
+    world.far[Channel.SLACK].before = gone
+    world.signal(a_signal())
+    world.pump()
+    assert world.deliveries.undelivered(world.now - 1) == {"failed": 1}
+    assert world.deliveries.undelivered(world.now + 1) == {}

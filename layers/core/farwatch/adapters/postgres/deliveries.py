@@ -219,6 +219,19 @@ class PostgresDeliveries:
         with self._database.transaction() as connection:
             return [_delivery(row) for row in connection.execute(query, values).fetchall()]
 
+    def undelivered(self, since: int) -> dict[str, int]:
+        """Count the deliveries made since then that are ``waiting``, ``failed`` or ``dead``."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT CASE WHEN state IN ('pending', 'sending') THEN 'waiting' ELSE state END AS state,
+                          count(*) AS count
+                   FROM deliveries
+                   WHERE created_at >= %s AND state IN ('pending', 'sending', 'failed', 'dead')
+                   GROUP BY 1 ORDER BY 1""",
+                (since,),
+            ).fetchall()
+        return {row["state"]: row["count"] for row in rows}
+
     def get(self, delivery_id: str) -> Delivery | None:
         """Return one delivery."""
         with self._database.transaction() as connection:

@@ -1,0 +1,58 @@
+"""What the health page says of work that nobody waits for: the sweep, the channels, and deliveries that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from farwatch.domain.headlines import duration
+from farwatch.ports.deliveries import ChannelRow
+
+SWEEP_LATE_MS = 180_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part: ``off`` means that it is not configured, which is nobody's fault."""
+
+    name: str
+    status: Literal["ok", "down", "off"]
+    detail: str = ""
+
+
+def findings(
+    *,
+    steps: Sequence[Mapping[str, Any]],
+    channels: Sequence[ChannelRow],
+    email_ready: bool,
+    undelivered: Mapping[str, int],
+    now: int,
+) -> Iterator[Finding]:
+    """Yield the parts in a fixed order.
+
+    ``steps`` are the sweep's records; ``undelivered`` counts deliveries by state (``waiting``, ``failed``, ``dead``) of the
+    last day.
+    """
+    yield _sweep(steps, now)
+    if not email_ready:
+        yield Finding("e-mail", "off", "no mail server is configured")
+    for row in channels:
+        if not row.enabled:
+            yield Finding(f"{row.kind} {row.name}", "off", "switched off")
+        elif row.healthy is False:
+            yield Finding(f"{row.kind} {row.name}", "down", row.health_error)
+        else:
+            yield Finding(f"{row.kind} {row.name}", "ok", "" if row.healthy else "nothing sent yet")
+    counted = ", ".join(f"{count} {state}" for state, count in undelivered.items() if count)
+    yield Finding("deliveries", "down" if undelivered.get("dead") else "ok", counted)
+
+
+def _sweep(steps: Sequence[Mapping[str, Any]], now: int) -> Finding:
+    if not steps:
+        return Finding("sweep", "down", "it has never run")
+    last = max(int(step["last_run_at"]) for step in steps)
+    if now - last > SWEEP_LATE_MS:
+        return Finding("sweep", "down", f"it last ran {duration(now - last)} ago")
+    failing = [f"{step['step']}: {step['last_error']}" for step in steps if step["failures"]]
+    return Finding("sweep", "down" if failing else "ok", "; ".join(failing)[:500])
