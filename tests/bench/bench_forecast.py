@@ -44,7 +44,9 @@ def simulate(kind: str, rng: np.random.Generator, days_long: int = DAYS) -> Floa
     period = rng.choice([4, 8, 12, 24, 48])
     makers: dict[str, Callable[[], Floats]] = {
         "cpu": lambda: np.clip(35 + 15 * rhythm + wander(rng, steps, 0.98, 6) + 3 * noise, 0, 100),
-        "requests": lambda: 1.0 * rng.poisson(200 * np.exp(0.7 * rhythm + wander(rng, steps, 0.95, 0.15))),
+        "requests": lambda: rng.poisson(200 * np.exp(0.7 * rhythm + wander(rng, steps, 0.95, 0.15))).astype(
+            float
+        ),
         "memory": lambda: np.clip(60 + wander(rng, steps, 0.999, 8) + 0.2 * noise, 0, 100),
         "nightly job": lambda: np.where((hour > 2) & (hour < 3.5), 900 + 100 * noise, 4 + np.abs(noise)),
         "errors": lambda: (rng.random(steps) < 0.03) * rng.lognormal(1, 1, steps),

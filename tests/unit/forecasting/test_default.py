@@ -36,11 +36,11 @@ def test_one_day_ahead_is_the_first_half_of_two_days_ahead() -> None:
 
 def test_a_level_shift_is_followed_within_hours() -> None:
     values = 20 + noise()
-    values[-12:] += 30  # three hours ago
+    values[-24:] += 30  # six hours ago
     quantiles = ask(values)
     assert np.median(quantiles[:8, 2]) > 35  # of 50; it may yet prove a spike
     values[-2 * DAY :] += 30
-    values[-12:] -= 30
+    values[-24:] -= 30
     assert np.median(ask(values)[:, 2]) > 45
 
 

@@ -175,8 +175,11 @@ def _days(past: _Past) -> Iterator[Floats]:
 
 def _ratio(now: Floats, usual: Floats, floor: float) -> float:
     """How much higher above its floor a series is now than usual, between a fifth and five times."""
-    below = float(usual.mean()) - floor
-    return float(np.clip((now.mean() - floor) / below, 0.2, 5.0)) if below > 0 else 1.0
+    above, below = float(now.mean()) - floor, float(usual.mean()) - floor
+    if below <= 0:
+        return 1.0
+    # Compared before it is divided: the usual may be too small to divide by.
+    return 5.0 if above >= 5 * below else max(above / below, 0.2)
 
 
 def _trends(past: _Past) -> Iterator[Floats]:

@@ -148,7 +148,7 @@ def _errors(growth: Floats, day: int) -> Floats:
             found.append(np.where(said <= 0, 0.0, _WORST))
         else:
             ratio = (np.maximum(said, 0.0) + smallest) / (actual + smallest)
-            found.append(np.minimum(np.abs(np.log(ratio)), _WORST))
+            found.append(np.abs(np.log(np.clip(ratio, np.exp(-_WORST), np.exp(_WORST)))))
         if len(found) == _ORIGINS:
             break
     return np.mean(found, axis=0) if found else np.full(9, 0.25)

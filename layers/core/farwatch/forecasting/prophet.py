@@ -39,8 +39,10 @@ def _quantiles(history: History, steps: int) -> Floats:
     import pandas as pd
     import prophet
 
-    for noisy in ("cmdstanpy", "prophet"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    fitting = logging.getLogger("cmdstanpy")  # writes two lines for every fit unless it finds itself set up
+    if not fitting.handlers:
+        fitting.addHandler(logging.NullHandler())
+        fitting.setLevel(logging.WARNING)
     known = np.isfinite(history.values)
     scale = scale_of(history)
     values = scale.to(history.values)
