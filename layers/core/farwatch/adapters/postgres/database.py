@@ -5,6 +5,7 @@ A Lambda container serves one request at a time, so one connection is the pool; 
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Database:
 
     def _live(self) -> Connection:
         # A broken connection found before any work costs one reconnect, not a failed request.
-        if self._connection is not None and (self._connection.closed or self._connection.broken):
+        if self._connection is not None and _is_cut(self._connection):
             self.close()
         if self._connection is None:
             self._connection = psycopg.connect(
@@ -73,3 +74,19 @@ class Database:
         """Return when PostgreSQL answers; raises Unavailable when it does not."""
         with self.transaction() as connection:
             connection.execute("SELECT 1")
+
+
+def _is_cut(connection: Connection) -> bool:
+    """Whether the server has closed an idle connection, found without asking it anything.
+
+    Between transactions nothing arrives on the socket but notices and the end, so a quiet socket is a good one.
+    """
+    if connection.closed:
+        return True
+    if not select.select([connection.fileno()], [], [], 0)[0]:
+        return False
+    try:
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return connection.broken
