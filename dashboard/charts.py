@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.wire import Anomaly, Incident, MetricInfo, RangeAnswer, RangeSeries
+from dashboard.wire import Anomaly, Forecast, Incident, MetricInfo, RangeAnswer, RangeSeries
 from dashboard.words import series_name
 
 MOST_POINTS = 1500
@@ -203,6 +203,49 @@ def anomaly_marks(anomalies: Iterable[Anomaly], metrics: Sequence[str]) -> dict[
         "color": 5,
         "times": [at for at, _ in found],
         "values": [value for _, value in found],
+    }
+
+
+def forecast_panel(
+    answer: RangeAnswer, forecast: Forecast, metric: MetricInfo, threshold: float | None
+) -> dict[str, Any]:
+    """Return a panel of what was and what is expected: median, and the bands of the middle and the outer quantiles."""
+    measured = [one for one in answer["series"] if one["labels"] == forecast["labels"]]
+    past = [{**trace(one, "measured"), "color": 0} for one in measured]
+    columns = list(zip(*forecast["quantiles"], strict=True)) or [()] * len(forecast["levels"])
+    levels = forecast["levels"]
+    traces: list[dict[str, Any]] = []
+    for low in range(len(levels) // 2):
+        high = len(levels) - 1 - low
+        traces.append(
+            {
+                "name": f"{100 * (levels[high] - levels[low]):.0f} % range",
+                "kind": "band",
+                "quiet": True,
+                "color": 1,
+                "times": forecast["times"],
+                "values": columns[len(levels) // 2],
+                "min": columns[low],
+                "max": columns[high],
+            }
+        )
+    median = {
+        "name": "expected",
+        "kind": "dash",
+        "color": 1,
+        "times": forecast["times"],
+        "values": columns[len(levels) // 2],
+    }
+    return {
+        "id": forecast["id"],
+        "title": series_name(forecast["metric"], forecast["labels"]),
+        "unit": forecast["unit"],
+        "range": [metric.get("low"), metric.get("high")],
+        "empty": "There is no history to look at.",
+        "traces": [*traces, *past, median],
+        "spans": [],
+        "lines": [] if threshold is None else [{"value": threshold, "severity": "critical"}],
+        "now": forecast["made_at"],
     }
 
 

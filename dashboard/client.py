@@ -18,12 +18,14 @@ from dashboard.wire import (
     AnomalyPage,
     Config,
     FieldProblem,
+    Forecast,
     Host,
     Incident,
     IncidentPage,
     LatestSample,
     MetricInfo,
     NotificationPage,
+    Outlook,
     Preferences,
     RangeAnswer,
     SeriesInfo,
@@ -364,6 +366,29 @@ class Client:
     ) -> AnomalyPage:
         """Return anomalies, newest first."""
         return cast(AnomalyPage, self._get("/anomalies", host_id=host_id, from_=start, to=end, limit=limit))
+
+    # -- forecasts -------------------------------------------------------------------------------------------
+
+    def ask_forecast(
+        self, host_id: str, metric: str, labels: Mapping[str, str], *, model: str, horizon_s: int
+    ) -> Forecast:
+        """Ask for a forecast of a series; a slow model's comes back pending, and is to be fetched when it is ready."""
+        body = {
+            "host_id": host_id,
+            "metric": metric,
+            "labels": dict(labels),
+            "model": model,
+            "horizon_s": horizon_s,
+        }
+        return cast(Forecast, self._send("POST", "/predictions", body))
+
+    def forecast(self, forecast_id: str) -> Forecast:
+        """Return a forecast with its values."""
+        return cast(Forecast, self._get(f"/predictions/{forecast_id}"))
+
+    def outlooks(self, host_id: str | None = None) -> list[Outlook]:
+        """Return when bounded series run out, soonest first."""
+        return cast(list[Outlook], self._get("/predictions/capacity", host_id=host_id)["items"])
 
     # -- incidents -------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def _news(topics: list[str]) -> None:
     if "poll" in topics:
         wanted = context.on_page()
     elif "notifications" in topics or "incidents" in topics:
-        wanted = context.on_page("bell", "fleet", "host-head", "incidents", "notifications")
+        wanted = context.on_page("bell", "fleet", "host-head", "incidents", "notifications", "forecast")
     else:
         wanted = context.on_page("bell")
     if wanted:

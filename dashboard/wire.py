@@ -192,3 +192,36 @@ class Preferences(TypedDict, total=False):
     channels: dict[str, bool]
     min_severity: str
     timezone: str | None
+
+
+class Forecast(TypedDict):
+    """``quantiles[i]`` belongs to ``times[i]``, with one value per level. ``state`` is pending, ready or failed."""
+
+    id: str
+    host_id: str
+    metric: str
+    labels: dict[str, str]
+    unit: str
+    model: str
+    horizon_s: int
+    made_at: int
+    state: str
+    error: str
+    levels: list[float]
+    times: list[int]
+    quantiles: list[list[float]]
+
+
+class Outlook(TypedDict):
+    """When a bounded series reaches its threshold, in words and numbers."""
+
+    host_id: str
+    metric: str
+    labels: dict[str, str]
+    unit: str
+    at: int
+    threshold: float
+    current: float
+    median_s: float | None
+    alert: str | None
+    words: str

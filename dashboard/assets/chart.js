@@ -279,6 +279,7 @@ class Panel {
         traces.push({ x: bx, y: trace.min, mode: "lines", line: { width: 0 }, hoverinfo: "skip", connectgaps: false });
         traces.push({ x: bx, y: trace.max, mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: alpha(c, 0.18), hoverinfo: "skip", connectgaps: false });
       }
+      if (trace.kind === "band") return;
       if (trace.kind === "marks") {
         traces.push({ x, y, mode: "markers", hoverinfo: "none", marker: { size: 9, symbol: "diamond-open", color: SEVERITY.critical, line: { width: 2 } } });
         return;
@@ -299,8 +300,9 @@ class Panel {
       shapes.push({ type: "line", x0: iso(a), x1: iso(b), yref: "paper", y0: 1, y1: 1, line: { color: tint, width: 4 } });
       if (span.from >= from) shapes.push({ type: "line", x0: iso(a), x1: iso(a), yref: "paper", y0: 0, y1: 1, line: { color: tint, width: 1.2 } });
     }
+    if (this.spec.now) shapes.push({ type: "line", x0: iso(this.spec.now + shift), x1: iso(this.spec.now + shift), yref: "paper", y0: 0, y1: 1, line: { color: text, width: 1, dash: "dot" } });
     for (const line of this.spec.lines || []) {
-      shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: line.value, y1: line.value, line: { color: SEVERITY[line.severity] || text, width: 1, dash: "dot" } });
+      shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: line.value, y1: line.value, line: { color: SEVERITY[line.severity] || text, width: 1.4, dash: "dot" } });
     }
     const layout = {
       autosize: true,

@@ -88,12 +88,14 @@ def charts(
     follow: Mapping[str, int] | None = None,
     coarse: bool = False,
     columns: int = 2,
+    revision: str | None = None,
     on_range: Callable[[dict[str, int] | None], None] | None = None,
 ) -> None:
     """Draw time charts (see :mod:`dashboard.charts` for panels).
 
     ``follow`` gives topics and their replay points: the charts then move with the clock and take pushes in the
     browser; on ``coarse`` charts, whose buckets are wider than the sampling interval, those fill whole buckets.
+    The charts are drawn again when ``revision`` differs from the last one, by default always.
     ``on_range`` hears of a zoom as ``{"from", "to"}`` in epoch ms, or None for a double click.
     """
     data = {
@@ -107,7 +109,7 @@ def charts(
         "topics": list(follow or ()),
         "after": dict(follow or {}),
         "columns": columns,
-        "revision": f"{key}:{start}:{end}:{time.monotonic_ns()}",
+        "revision": revision or f"{key}:{start}:{end}:{time.monotonic_ns()}",
     }
 
     def changed() -> None:

@@ -145,6 +145,10 @@ def _anomalies(host_id: str, chosen: ranges.Range) -> list[Anomaly]:
         return []
     try:
         return context.api().anomalies(host_id=host_id, start=chosen.start, end=chosen.end)["items"]
+    except Problem as error:
+        if error.status != NOT_FOUND:  # a back end without detection has no anomalies to show
+            st.caption(f"Anomalies are not shown: {plain(error.message)}")
+        return []
     except ApiError as error:
         st.caption(f"Anomalies are not shown: {plain(error.message)}")
         return []

@@ -8,8 +8,10 @@ from typing import Any
 import streamlit as st
 
 from dashboard import components, context
+from dashboard.charts import incident_spans, metric_panel
 from dashboard.client import ApiError
 from dashboard.pages.fleet import badness, go
+from dashboard.ranges import MINUTE
 from dashboard.wire import Incident
 from dashboard.words import (
     SEVERITIES,
@@ -24,7 +26,9 @@ from dashboard.words import (
 
 STATES = {"open": "Open", "acknowledged": "Acknowledged", "resolved": "Resolved"}
 BADGE = {"critical": "red", "high": "red", "warning": "orange", "info": "blue"}
-MINUTE = 60_000
+BEFORE = 15 * MINUTE
+AFTER = 10 * MINUTE
+POINTS = 400
 
 
 def page() -> None:
@@ -119,6 +123,7 @@ def _one(incident_id: str) -> None:
     left, right = st.columns([3, 2])
     with left:
         _signals(incident)
+        _chart(incident, zone)
         _evidence(incident)
     with right:
         _fixes(incident)
@@ -147,8 +152,8 @@ def _actions(incident: Incident) -> None:
             icon=":material/monitoring:",
             query_params={
                 "id": incident.get("host_id", ""),
-                "from": str(opened - 15 * MINUTE),
-                "to": str(min((over or context.now()) + 10 * MINUTE, context.now())),
+                "from": str(opened - BEFORE),
+                "to": str(min((over or context.now()) + AFTER, context.now())),
             },
         )
     if not context.may("incidents:write"):
@@ -194,6 +199,37 @@ def _signals(incident: Incident) -> None:
             )
 
 
+def _chart(incident: Incident, zone: str | None) -> None:
+    """Draw the metric the incident is about, from a quarter of an hour before it opened."""
+    about = next((s for s in incident.get("signals") or [] if s.get("metric")), None)
+    host_id = incident.get("host_id")
+    if about is None or not host_id or not context.may("metrics:read"):
+        return
+    start = incident.get("opened_at", context.now()) - BEFORE
+    end = min((incident.get("resolved_at") or context.now()) + AFTER, context.now())
+    try:
+        answer = context.api().range([host_id], [about["metric"]], start, end, points=POINTS)
+    except ApiError as error:
+        st.caption(f"Its curve is not shown: {plain(error.message)}")
+        return
+    answer["series"] = [one for one in answer["series"] if one["labels"] == (about.get("labels") or {})]
+    panel = metric_panel(
+        answer,
+        {"name": about["metric"], "unit": about.get("unit") or "", "low": 0.0},
+        {host_id: incident.get("host_name", host_id)},
+    )
+    components.charts(
+        context.current(),
+        [{**panel, "spans": incident_spans([incident])}],
+        key="incident-chart",
+        start=start,
+        end=end,
+        timezone=zone,
+        step_ms=int(answer["step_s"] * 1000),
+        columns=1,
+    )
+
+
 def _evidence(incident: Incident) -> None:
     processes = (incident.get("evidence") or {}).get("top_processes") or []
     if not processes:
@@ -201,8 +237,8 @@ def _evidence(incident: Incident) -> None:
     st.subheader("Busiest processes at the time", anchor=False)
     rows = ["| Process | pid | CPU | Memory |", "|---|--:|--:|--:|"]
     rows.extend(
-        f"| {plain(p.get('name', '?'), 80)} | {plain(p.get('pid', ''))} | {amount(p.get('cpu_percent'), 'percent')} "
-        f"| {amount(p.get('rss_bytes'), 'bytes')} |"
+        f"| {plain(p.get('name', '?'), 80)} | {plain(p.get('pid', ''))} | {amount(p.get('cpu_percent'), '%')} "
+        f"| {amount(p.get('rss_bytes'), 'B')} |"
         for p in processes[:10]
     )
     st.markdown("\n".join(rows))

@@ -12,6 +12,7 @@ from dashboard.pages import (
     channels,
     explorer,
     fleet,
+    forecasts,
     health,
     host,
     incidents,
@@ -22,11 +23,12 @@ from dashboard.pages import (
 )
 
 SECTIONS = {
-    "Watch": ("fleet", "host", "explorer", "incidents", "notifications"),
+    "Watch": ("fleet", "host", "explorer", "forecasts", "incidents", "notifications"),
     "Manage": ("rules", "channels", "agents", "people", "audit", "health", "profile"),
 }
 NEEDED = {
     "explorer": "metrics:read",
+    "forecasts": "forecasts:read",
     "incidents": "incidents:read",
     "notifications": "notifications:own",
     "rules": "rules:read",
@@ -44,6 +46,7 @@ def _all() -> dict[str, st.Page]:
         "fleet": st.Page(fleet.page, title="Fleet", icon=":material/dns:", url_path="fleet", default=True),
         "host": _page(host.page, "Host", "computer", "host", hidden=True),
         "explorer": _page(explorer.page, "Metrics", "monitoring", "metrics"),
+        "forecasts": _page(forecasts.page, "Forecasts", "online_prediction", "forecasts"),
         "incidents": _page(incidents.page, "Incidents", "warning", "incidents"),
         "notifications": _page(notifications.page, "Notifications", "notifications", "notifications"),
         "rules": _page(rules.page, "Rules", "rule", "rules"),

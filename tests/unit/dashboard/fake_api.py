@@ -152,6 +152,8 @@ class FakeApi:
             }
             for i, incident in enumerate(self.incidents)
         ]
+        self.asked_forecast: dict[str, Any] = {}
+        self.forecasts_ready = False
         self.changes: list[tuple[str, Any]] = []
         self.lists = _lists(self.started)
         self.pushed: dict[str, list[dict[str, Any]]] = {}
@@ -406,6 +408,64 @@ class FakeApi:
         self.preferences[call.user["id"]] = call.body
         return 200, call.body
 
+    def _forecast(self, call: Call) -> tuple[int, Any]:
+        if call.body is not None:
+            self.asked_forecast = {**call.body, "made_at": self.now()}
+            self.changes.append((call.route, call.body))
+        asked = self.asked_forecast
+        slow = asked["model"] in {"prophet", "arima"} and not self.forecasts_ready
+        step, host = 600_000, int(asked["host_id"].rsplit("_", 1)[1])
+        times = [asked["made_at"] + step * i for i in range(1, asked["horizon_s"] // 600 + 1)]
+        middle = [_wave(host, asked["metric"], t) for t in times]
+        spread = [2 + 8 * i / len(times) for i in range(len(times))]
+        quantiles = [
+            [max(0.0, min(100.0, m + s * f)) for f in (-1.5, -1.0, 0.0, 1.0, 1.5)]
+            for m, s in zip(middle, spread, strict=True)
+        ]
+        return 202 if slow else 200, {
+            **asked,
+            "id": "fc_1",
+            "unit": "%",
+            "state": "pending" if slow else "ready",
+            "error": "",
+            "levels": [0.025, 0.1, 0.5, 0.9, 0.975],
+            "times": [] if slow else times,
+            "quantiles": [] if slow else quantiles,
+            "score": None,
+        }
+
+    def _outlooks(self, call: Call) -> tuple[int, Any]:
+        soon = {
+            "metric": "disk.used_percent",
+            "labels": {"mount": "/var"},
+            "unit": "%",
+            "at": self.now(),
+            "threshold": 95.0,
+        }
+        full = {
+            **soon,
+            "host_id": "host_003",
+            "current": 91.2,
+            "per_day": 3.1,
+            "median_s": 111_600.0,
+            "low_s": 93_600.0,
+            "high_s": 158_400.0,
+            "alert": "warning",
+            "words": "disk /var on db-primary is full in 31 h, between 26 and 44 h, at the last day's rate",
+        }
+        never = {
+            **soon,
+            "host_id": "host_000",
+            "current": 39.0,
+            "per_day": 0.0,
+            "median_s": None,
+            "low_s": None,
+            "high_s": None,
+            "alert": None,
+            "words": "disk /var is not filling",
+        }
+        return 200, {"items": [full, never] if len(self.hosts) > 3 else []}
+
     def _listed(self, call: Call) -> tuple[int, Any]:
         return 200, {"items": self.lists[call.names["list"]], "next_cursor": None}
 
@@ -574,6 +634,9 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "GET /metrics/series": FakeApi._series,
     "GET /metrics/range": FakeApi._range,
     "GET /anomalies": FakeApi._nothing_listed,
+    "POST /predictions": FakeApi._forecast,
+    "GET /predictions/capacity": FakeApi._outlooks,
+    "GET /predictions/{id}": FakeApi._forecast,
     "GET /incidents": FakeApi._incidents,
     "GET /incidents/{id}": FakeApi._one_incident,
     "POST /incidents/{id}/{verb}": FakeApi._change_incident,

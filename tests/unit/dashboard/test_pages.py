@@ -218,6 +218,28 @@ def test_the_explorer_compares_hosts_and_offers_the_samples(open_page: Open) -> 
     assert app.get("download_button")
 
 
+def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi, open_page: Open) -> None:
+    app = open_page("forecasts", host="host_003", series="disk.used_percent{mount=/var}")
+    outlooks, chart = components(app)
+    assert "full in 31 h" in outlooks["rows"][0]["cells"][-1]
+    panel = chart["panels"][0]
+    assert [t["name"] for t in panel["traces"]] == ["95 % range", "80 % range", "measured", "expected"]
+    assert panel["lines"] == [{"value": 95.0, "severity": "critical"}]
+    assert chart["window"]["to"] - panel["now"] == 48 * 3_600_000
+    assert api.changes[0][1]["labels"] == {"mount": "/var"}
+
+
+def test_a_slow_model_is_waited_for_and_then_drawn(api: FakeApi, open_page: Open) -> None:
+    app = open_page("forecasts", host="host_003", model="Prophet (slow)")
+    assert "is working on it" in app.status[0].label
+    api.forecasts_ready = True
+    app.session_state["farwatch.session"].memory.clear()
+    app.run()
+    assert not app.status
+    assert components(app)[-1]["panels"][0]["traces"]
+    assert len([route for route, _ in api.changes if route == "POST /predictions"]) == 1
+
+
 def test_the_incident_page_shows_cause_evidence_fixes_timeline_and_deliveries(open_page: Open) -> None:
     app = open_page("incidents", id="inc_000")
     text = " ".join(m.value for m in app.markdown)
