@@ -16,8 +16,10 @@ import pytest
 
 from farwatch.adapters.access_tokens import LIFETIME_S, JwtAccessTokens
 from farwatch.domain.rbac import COMMAND_LINE, Permission, Role, permissions_of
+from farwatch.domain.severity import Severity
 from farwatch.http.access import access_of
 from farwatch.http.clock import now_ms
+from farwatch.ports.deliveries import Notification
 from farwatch.ports.proofs import CredentialRefused
 from functions.api.handler import handler
 from infra.local.api_reference import assembled_api
@@ -220,6 +222,37 @@ def test_a_person_cannot_end_or_see_somebody_elses_sessions(gateway: Gateway) ->
     assert len(gateway("GET", "/api/v1/auth/sessions", token=attacker).body["items"]) == 1
     gateway("POST", "/api/v1/auth/logout-everywhere", token=attacker)
     assert gateway("GET", "/api/v1/auth/me", token=victim).status == 200
+
+
+def test_what_belongs_to_a_person_is_not_found_by_anybody_else(gateway: Gateway) -> None:
+    """Own and other's, for every route that takes the id of something personal; administrators included."""
+    made = gateway.container
+    victim = gateway.add_user(Role.VIEWER, "victim@example.com")
+    note = "ntf_" + "0" * 22
+    notification = Notification(
+        note, victim, "evt_1", "inc_1", "incident.opened", Severity.HIGH, "title", "private", now_ms()
+    )
+    assert made.inbox.add(notification)
+    own = gateway.sign_in("victim@example.com").body["access_token"]
+    for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN):
+        other = gateway.as_role(role)
+        assert gateway("POST", f"/api/v1/notifications/{note}/read", token=other).status == 404
+        assert gateway("POST", "/api/v1/notifications/read", token=other).body == {"marked": 0}
+        assert gateway("GET", "/api/v1/notifications", token=other).body["items"] == []
+        spied = gateway("GET", "/api/v1/events", token=other, query={"topic": f"user:{victim}"})
+        assert spied.status == 403
+    assert gateway("GET", "/api/v1/notifications", token=own).body["unread"] == 1
+    assert gateway("GET", "/api/v1/events", token=own, query={"topic": f"user:{victim}"}).status == 200
+    assert gateway("POST", f"/api/v1/notifications/{note}/read", token=own).status == 204
+
+
+def test_preferences_are_always_the_callers_own(gateway: Gateway) -> None:
+    mine, other = gateway.as_role(Role.VIEWER), gateway.as_role(Role.ADMIN)
+    before = gateway("GET", "/api/v1/preferences", token=mine)
+    changed = gateway("PUT", "/api/v1/preferences", {"timezone": "Asia/Tokyo", "user_id": "x"}, token=other)
+    assert changed.status == 422, "nobody's id is taken from a body"
+    assert gateway("PUT", "/api/v1/preferences", {"timezone": "Asia/Tokyo"}, token=other).status == 200
+    assert gateway("GET", "/api/v1/preferences", token=mine).body == before.body
 
 
 def test_an_agent_renews_its_own_credential_only(gateway: Gateway) -> None:

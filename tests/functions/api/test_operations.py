@@ -19,7 +19,9 @@ from farwatch.adapters.passwords import Argon2Passwords
 from farwatch.domain.rbac import COMMAND_LINE, Role
 from farwatch.http.clock import now_ms
 from farwatch.services.enrol import WatchForClones
+from farwatch.services.rate_limits import POLICIES
 from infra.local import audit_verify
+from infra.local.api_reference import ROOT
 from tests.functions.notify.far_sides import Mailbox, mail_server
 from tests.gateway import PASSWORD, Gateway
 
@@ -177,3 +179,11 @@ def test_ingest_counts_against_the_rate_limits_too(gateway: Gateway) -> None:
     )
     assert handler(event, None)["statusCode"] in {400, 422}  # type: ignore[arg-type]
     assert spent == [host_id]
+
+
+def test_the_documented_limits_are_those_in_force() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    for policy in POLICIES.values():
+        row = next(line for line in text.splitlines() if line.startswith("|") and f"`{policy.name}`" in line)
+        assert policy.window_s == 60
+        assert row.split("|")[2].strip() == str(policy.quota), row
