@@ -21,6 +21,12 @@ def end(url: str, pid: int) -> None:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
 
+def cut_within_a_transaction(database: Database, url: str, pid: int) -> None:
+    with database.transaction() as connection:
+        end(url, pid)
+        connection.execute("SELECT 1")
+
+
 def test_the_transaction_after_a_restart_of_the_server_succeeds(postgres_url: str) -> None:
     database = Database(postgres_url)
     first = backend(database)
@@ -45,8 +51,7 @@ def test_a_connection_cut_within_a_transaction_fails_it_and_the_next_one_connect
 ) -> None:
     database = Database(postgres_url)
     first = backend(database)
-    with pytest.raises(Unavailable), database.transaction() as connection:
-        end(postgres_url, first)
-        connection.execute("SELECT 1")
+    with pytest.raises(Unavailable):
+        cut_within_a_transaction(database, postgres_url, first)
     assert backend(database) != first
     database.close()

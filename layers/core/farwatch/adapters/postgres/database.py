@@ -83,10 +83,10 @@ def _is_cut(connection: Connection) -> bool:
     """
     if connection.closed:
         return True
-    if not select.select([connection.fileno()], [], [], 0)[0]:
-        return False
     try:
-        connection.pgconn.consume_input()
+        # The server's last words are read first, the end of the stream only after them.
+        while select.select([connection.fileno()], [], [], 0)[0]:
+            connection.pgconn.consume_input()
     except psycopg.OperationalError:
         return True
-    return connection.broken
+    return False
