@@ -104,7 +104,9 @@ def test_late_and_repeated_samples_do_not_score_and_are_not_learned(name):
     state, other = detector.new_state(1), detector.new_state(1)
     detector.fold(state, clock(500), values)
     detector.fold(other, clock(500), values)
-    again = detector.fold(state, clock(50, start=1.7e9 + 60.0 * 450), np.full((50, 1), 1e6)).score
+    late = detector.fold(state, clock(50, start=1.7e9 + 60.0 * 449), np.full((50, 1), 1e6)).score
+    again = detector.fold(state, clock(1, start=1.7e9 + 60.0 * 499), values[-1:]).score
+    assert (late == 0).all()
     assert (again == 0).all()
     more = clock(50, start=1.7e9 + 60.0 * 500)
     np.testing.assert_array_equal(

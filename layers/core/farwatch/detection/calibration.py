@@ -29,14 +29,14 @@ ODDNESSES = 48
 GRAIN = 0.01
 """Oddnesses closer than this (1 %) are one to the memory."""
 
-WARM_UP = 100
+WARM_UP = 200
 """Samples before anything may score."""
 
 EVIDENCE = 300.0
 """Samples of past at which surprise counts for half."""
 
-HALF = 0.08
-"""Surprise that scores half before the other discounts: 8 % of the series' spread away from anything
+HALF = 0.05
+"""Surprise that scores half before the other discounts: 5 % of the series' spread away from anything
 known."""
 
 HABIT = 0.3
@@ -45,10 +45,10 @@ HABIT = 0.3
 HABIT_MEMORY = 3000.0
 """Samples over which alarms are forgotten for the habit."""
 
-COOL_DOWN = 200.0
+COOL_DOWN = 140.0
 """Samples in which the damping after an alarm falls by a factor e."""
 
-PIVOT = 0.15
+PIVOT = 0.227
 """The damped score that the default threshold stands for: chosen on the benchmarks' tuning half, then
 frozen."""
 

@@ -51,8 +51,9 @@ def explain(
 ) -> Explanation:
     """Return what is to be said of the sample at (row, column) of ``scores``.
 
-    ``interval`` is the usual time between two samples in seconds; it turns the rarity, which counts samples, into
-    time. ``name`` and ``unit`` are shown as they are given: escape them where the text is shown.
+    ``interval`` is the usual time between two samples in seconds; it turns the rarity, which counts
+    samples, into time. ``name`` and ``unit`` are shown as they are given: escape them where the text is
+    shown.
     """
     low, high = _known(scores.low[row, column]), _known(scores.high[row, column])
     since = _known(scores.since[row, column])

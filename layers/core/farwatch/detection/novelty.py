@@ -64,6 +64,9 @@ DISCOUNT = np.array([0.3, 0.3, 0.6, 0.3])
 WARM = 20
 """Samples before anything is odd."""
 
+COMPARED = 100
+"""Samples compared with the usual for their time of day before the difference may be odd."""
+
 RUNS = 50.0
 """Runs of equal values over which their usual length is averaged."""
 
@@ -96,6 +99,7 @@ class Novelty:
             ("slot_sum", "<f8"),
             ("slot_count", "<f8"),
             ("off_season", "<f8"),
+            ("compared", "<f4"),  # samples whose time of day had a usual value
             ("previous", "<f8"),
             ("run", "<f4"),  # samples since the value last changed
             ("longest", "<f4"),  # the longest such run that ended
@@ -161,8 +165,11 @@ class Novelty:
 
         _keep_sample(fields, y, ok)
         fields["count"] += ok
+        # On the second day every difference from the first is new; it takes some to know their size.
+        gaps = gaps.reshape(-1, 4)
+        gaps[:, 3] = np.where(fields["compared"] < COMPARED, 0.0, gaps[:, 3])
         stuck = _stuck(fields, y, ok, n)
-        ranked = np.column_stack([gap, gaps.reshape(-1, 4) * DISCOUNT, stuck])
+        ranked = np.column_stack([gap, gaps * DISCOUNT, stuck])
         ranked = np.where(np.isfinite(ranked) & warm[:, None], ranked, 0.0)
         return ranked.max(axis=1), low, high, _pattern(ranked.argmax(axis=1), z, usual, deviation)
 
@@ -191,6 +198,7 @@ def _views(fields: Fields, now: FloatArray, z: FloatArray, ok: BoolArray) -> Flo
     fields["slot_count"] += ok
     usual = fields["season"][np.arange(len(z)), slot].astype(np.float64)
     off_season += fast * (np.where(np.isnan(usual), 0.0, z - usual) - off_season)
+    fields["compared"] += ok & ~np.isnan(usual)
     return np.column_stack([np.maximum(peak, before), level, unrest, off_season])
 
 

@@ -34,9 +34,9 @@ def get(name: str = "default") -> Detector:
 
             return Streaming(InterquartileRange())
         case "isolation_forest":
-            from farwatch.detection.windowed import Windowed, isolation_forest
+            from farwatch.detection.windowed import Forest, Windowed
 
-            return Streaming(Windowed(name, isolation_forest))
+            return Streaming(Windowed(name, Forest))
         case "lof":
             from farwatch.detection.windowed import Windowed, local_outlier_factor
 

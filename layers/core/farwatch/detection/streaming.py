@@ -72,6 +72,7 @@ class Streaming:
         self.dtype = np.dtype(
             [
                 ("last", "<f8"),
+                ("value", "<f8"),
                 ("since", "<f8"),
                 ("late", "<i4"),
                 ("calibration", calibration.layout(memory=not source.calibrated)),
@@ -133,11 +134,16 @@ def _close(records: StateArray, fields: Fields) -> None:
 
 
 def _admit(clock: Fields, now: FloatArray, x: FloatArray) -> BoolArray:
-    """Return which samples count: taken, finite, and newer than all before (or the clock was set back)."""
+    """Return which samples count: taken, finite, not older than any before (or the clock was set back).
+
+    Of two samples with one time the second counts if its value is another: clocks that are put back stamp
+    so. The same value again is the same sample again.
+    """
     taken = np.isfinite(x) & np.isfinite(now)
-    newer = now > clock["last"]
+    newer = (now > clock["last"]) | ((now == clock["last"]) & (x != clock["value"]))
     late = np.where(taken, np.where(newer, 0, clock["late"] + 1), clock["late"])
     ok: BoolArray = taken & (newer | (late > LATE_LIMIT))
     clock["late"] = np.where(ok, 0, late)
     clock["last"] = np.where(ok, now, clock["last"])
+    clock["value"] = np.where(ok, x, clock["value"])
     return ok
