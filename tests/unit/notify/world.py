@@ -105,10 +105,18 @@ class Signals:
 class World:
     """Everything from a signal to a delivery, on one database and one clock that tests move."""
 
-    def __init__(self, url: str, *, seed: int = 1, lose: float = 0.0, double: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        seed: int = 1,
+        lose: float = 0.0,
+        double: float = 0.0,
+        database: Database | None = None,
+    ) -> None:
         self.now = NOW
         self.rng = random.Random(seed)
-        self.database = Database(url)
+        self.database = database if database is not None else Database(url)
         self.sealer = Sealer(PEPPER)
         self.store = PostgresIncidents(self.database)
         self.outbox = PostgresOutbox(self.database)
