@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -263,8 +264,13 @@ def _refused() -> Unauthenticated:
 
 
 def installer_line(api_url: str, token: str) -> str:
-    """Return the one line that installs the agent on a machine and enrols it."""
+    """Return the one line of shell that installs the agent on a machine, enrols it and lets it run.
+
+    It needs Python with venv and nothing else, and no rights beyond those of whoever pastes it.
+    """
+    agent = "~/.farwatch-agent/bin"
     return (
-        "pipx install 'farwatch[agent]' && "
-        f"sudo farwatch-agent enrol --server {api_url} --token {token} && sudo farwatch-agent run"
+        f"python3 -m venv ~/.farwatch-agent && {agent}/pip install --quiet 'farwatch[agent]' && "
+        f"{agent}/farwatch-agent enrol --server {shlex.quote(api_url)} --token {token} && "
+        f"{agent}/farwatch-agent run"
     )
