@@ -30,8 +30,8 @@ LEVEL = 12
 """Values of the mean that a sample is compared with."""
 
 RING = WINDOW + REFIT + LEVEL
-CACHED = 4096
-"""Models kept in memory; one of 64 small trees takes about 200 kB."""
+CACHED = 512
+"""Models kept in memory; one of 64 small trees takes about 400 kB."""
 
 
 class Model(Protocol):
