@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra.local import engine, first_run
+from infra.local.demo.part import demo_part, enrol_fleet
 from infra.local.function_logs import FunctionLogs
 from infra.local.home import Home, Ports, State, start_time
 from infra.local.keys import Keys, secrets_document
@@ -110,6 +111,9 @@ class Supervisor:
             await asyncio.to_thread(first_run.stock_rules, home)
             await asyncio.to_thread(first_run.enrol_this_host, home, api)
             await self._bring_up(first_run.agent_part(home, api))
+            if self._state.demo:
+                await asyncio.to_thread(enrol_fleet, home, api)
+                await self._bring_up(demo_part(home, api))
             await dashboard
         finally:
             dashboard.cancel()

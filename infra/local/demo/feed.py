@@ -26,7 +26,7 @@ from collector_agent.ticker import Ticker
 from collector_agent.transport import Transport
 from infra.local.demo.fleet import DemoHost
 from infra.local.demo.history import Series, measure
-from infra.local.demo.load import DemoState
+from infra.local.demo.load import DemoState, load
 from infra.local.demo.trouble import Plan
 from infra.local.home import Home, Ports, State
 
@@ -37,10 +37,20 @@ class DemoAgent:
     """One simulated host: samples come from the plan, everything after that is the real agent."""
 
     def __init__(
-        self, plan: Plan, host: DemoHost, host_id: str, credential: str, api_url: str, log: Log
+        self,
+        plan: Plan,
+        host: DemoHost,
+        host_id: str,
+        credential: str,
+        api_url: str,
+        log: Log,
+        phase_s: float,
     ) -> None:
+        """Ticks fall ``phase_s`` seconds after multiples of the interval, which spreads the fleet evenly."""
         self._plan = plan
         self._host = host
+        self._phase_s = phase_s
+        self._started = False
         self._ticker = Ticker(_INTERVAL_S)
         self._builder = Builder(version="0.1.0-demo", started_at_ms=time.time_ns() // 1_000_000)
         self._spool = Spool(None, log, Limits(batches=2000))
@@ -51,22 +61,28 @@ class DemoAgent:
             host_id=host_id,
             credential=credential,
             own=self._own,
-            jitter_s=1.0,
             on_interval=self._interval_told,
         )
 
+    def start(self) -> None:
+        """Begin to deliver; at the second call nothing happens."""
+        if not self._started:
+            self._started = True
+            self.sender.start()
+
     def wait(self, wall: float) -> float:
         """Return the seconds until this host samples next."""
-        return self._ticker.wait(wall)
+        return self._ticker.wait(wall - self._phase_s)
 
     def tick(self, wall: float) -> None:
         """Take one batch and hand it to the sender; nothing while the plan has the host silent."""
-        tick = self._ticker.tick(wall)
+        tick = self._ticker.tick(wall - self._phase_s)
         if tick is None:
             return
+        time_ms = tick.time_ms + round(self._phase_s * 1000)
         if tick.stepped_back:
             self._spool.begin_generation()
-        series = measure(self._plan, self._host, np.array([tick.time_ms], np.int64))
+        series = measure(self._plan, self._host, np.array([time_ms], np.int64))
         samples: list[Sample] = [
             (name, labels, float(values[0]))
             for (name, labels), values in series.items()
@@ -74,7 +90,7 @@ class DemoAgent:
         ]
         if not samples:
             return
-        self._builder.add(tick.time_ms, samples, self._top(tick.time_ms, series))
+        self._builder.add(time_ms, samples, self._top(time_ms, series))
         payload = self._builder.take(self._ticker.interval)
         if payload is not None:
             self._spool.append(payload)
@@ -108,23 +124,23 @@ def _process(pid: int, name: str, cpu_percent: float, rss: float) -> TopProcess:
     return {"pid": pid, "name": name, "cpu_percent": round(cpu_percent, 1), "rss_bytes": int(rss)}
 
 
-def feed(state: DemoState, api_url: str, log: Log, stop: threading.Event) -> None:
-    """Sample and send for the whole fleet until ``stop`` is set."""
+def feed(state: DemoState, api_url: str, log: Log, stop: threading.Event, *, stagger_s: float = 0.75) -> None:
+    """Sample and send for the whole fleet until ``stop`` is set; hosts start ``stagger_s`` seconds apart."""
     hosts, plan = state.plan()
-    agents = [
-        DemoAgent(
-            plan, host, state.hosts[host.name]["host_id"], state.hosts[host.name]["credential"], api_url, log
+    agents = []
+    for index, host in enumerate(hosts):
+        identity = state.hosts[host.name]
+        phase_s = index * _INTERVAL_S / len(hosts)
+        agents.append(
+            DemoAgent(plan, host, identity["host_id"], identity["credential"], api_url, log, phase_s)
         )
-        for host in hosts
-    ]
     log.info("demonstration started", hosts=len(agents), server=api_url)
-    for agent in agents:
-        agent.sender.start()
-    due = [(time.monotonic() + agent.wait(time.time()), index) for index, agent in enumerate(agents)]
-    heapq.heapify(due)
+    # One after another: twenty at once would make a small machine start twenty workers at the same moment.
+    due = [(time.monotonic() + index * stagger_s, index) for index in range(len(agents))]
     try:
         while not stop.wait(max(0.0, due[0][0] - time.monotonic())):
             agent = agents[due[0][1]]
+            agent.start()
             agent.tick(time.time())
             heapq.heapreplace(due, (time.monotonic() + agent.wait(time.time()), due[0][1]))
     finally:
@@ -138,6 +154,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local.demo.feed", description=__doc__)
     parser.add_argument("--home", help="data folder (default FARWATCH_HOME, else .farwatch)")
     parser.add_argument("--api-url", help="default: that of the running installation")
+    parser.add_argument(
+        "--with-history", action="store_true", help="also write what of the history is missing"
+    )
     arguments = parser.parse_args(argv)
     home = Home.find(arguments.home)
     log = Log("info")
@@ -147,6 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
+    if arguments.with_history:
+        # It may be left at any moment: what was written stays, and the next start writes what is missing.
+        threading.Thread(target=_write_history, args=(home, log), name="history", daemon=True).start()
     feed(
         state,
         arguments.api_url or Ports(State.load(home).port_base).urls()["api_url"],
@@ -154,6 +176,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         threading.Event(),
     )
     return 0
+
+
+def _write_history(home: Home, log: Log) -> None:
+    from infra.local.demo.part import container
+
+    try:
+        loaded = load(container(home).metric_store, folder=demo_folder(home))
+    except Exception as error:  # noqa: BLE001 - the fleet goes on living without a past
+        log.warning("history could not be written", error=f"{type(error).__name__}: {error}")
+        return
+    log.info("history written", hosts=loaded.hosts, samples=loaded.samples, seconds=round(loaded.seconds, 1))
 
 
 def _leave(*_: object) -> None:

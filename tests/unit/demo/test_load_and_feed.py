@@ -123,9 +123,8 @@ def test_the_feeder_sends_for_all_hosts_as_agents_do(backend: Backend, tmp_path:
     state = DemoState.read(tmp_path)
     assert state is not None
     stop = threading.Event()
-    thread = threading.Thread(
-        target=feed, args=(state, backend.url, Log("error", stream=io.StringIO()), stop)
-    )
+    log = Log("error", stream=io.StringIO())
+    thread = threading.Thread(target=feed, args=(state, backend.url, log, stop), kwargs={"stagger_s": 0.05})
     thread.start()
     try:
         eventually(lambda: len({m["host_id"] for m in backend.stored}) >= 18 and len(backend.stored) > 25)
