@@ -112,8 +112,12 @@ def host_panels(
     anomalies: Sequence[Anomaly] = (),
     plans: Sequence[PanelPlan] = HOST_PANELS,
     most_traces: int = 8,
+    nothing: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the host page's panels for a range answer. The busiest ``most_traces`` series of each are shown."""
+    """Return the host page's panels for a range answer. The busiest ``most_traces`` series of each are shown.
+
+    ``nothing`` says why there are no samples at all, where that is known, such as that the host is silent.
+    """
     panels: list[dict[str, Any]] = []
     for plan in plans:
         wanted = [series for series in answer["series"] if series["metric"] in plan.metrics]
@@ -133,7 +137,7 @@ def host_panels(
                 "title": title,
                 "unit": plan.unit,
                 "range": [0.0, plan.high],
-                "empty": plan.empty,
+                "empty": nothing or plan.empty,
                 "traces": traces if marks is None else [*traces, marks],
                 "spans": incident_spans(incidents, plan.metrics),
                 "lines": [],

@@ -48,7 +48,7 @@ def page() -> None:
     if not context.may("metrics:read"):
         st.info("Your role may see that this host is there, not what it measures.", icon=":material/lock:")
         return
-    _charts(host_id, host.get("interval_s", 5.0))
+    _charts(host_id, host.get("interval_s", 5.0), _why_nothing(host))
     _facts(host)
 
 
@@ -90,7 +90,7 @@ def _head(host_id: str) -> None:
 
 
 @st.fragment(key="host-charts")
-def _charts(host_id: str, every: float) -> None:
+def _charts(host_id: str, every: float, nothing: str | None) -> None:
     session = context.current()
     topic = f"host:{host_id}"
     after = components.replay_points(session, [topic])
@@ -101,7 +101,10 @@ def _charts(host_id: str, every: float) -> None:
         incidents = _incidents(host_id)
         follow = after if chosen.preset is not None and answer["tier"] == "raw" else None
         panels = host_panels(
-            answer, incidents=_within(incidents, chosen), anomalies=_anomalies(host_id, chosen)
+            answer,
+            incidents=_within(incidents, chosen),
+            anomalies=_anomalies(host_id, chosen),
+            nothing=nothing,
         )
         components.charts(
             session,
@@ -119,6 +122,15 @@ def _charts(host_id: str, every: float) -> None:
         live = "moving live" if follow is not None else "standing still"
         st.caption(f"Showing {pace} · {live} · drag across a chart to zoom, double-click to go back to live")
         context.updated()
+
+
+def _why_nothing(host: Host) -> str | None:
+    """Return the words for charts that are empty because the host has nothing newer to say."""
+    seen = host.get("last_seen_at")
+    if host.get("status") != "silent" or seen is None:
+        return None
+    heard = clock_time(seen, context.timezone())
+    return f"Nothing since {heard}. A longer range shows what came before."
 
 
 def _incidents(host_id: str) -> list[Incident]:

@@ -7,12 +7,14 @@ Without arguments the pages show the double's fleet. ``--url http://… --email 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as NotReady
 
@@ -27,7 +29,6 @@ PAGES = {
     "incidents": "incidents?state=Open&state=Acknowledged&state=Resolved",
     "incident": "incidents?id={incident}",
     "notifications": "notifications",
-    "anomalies": "anomalies",
     "forecasts": "forecasts",
     "rules": "rules",
     "channels": "channels",
@@ -68,15 +69,26 @@ def take(browser: Browser, address: tuple[str, str, str], arguments: argparse.Na
             page.goto(url)
             page.get_by_label("Password", exact=True).wait_for()
             suffix = f"{theme}-{width}.png"
-            page.screenshot(path=arguments.out / f"sign-in-{suffix}")
+            _picture(page, arguments.out / f"sign-in-{suffix}")
             chromium.sign_in(page, url, email, password)
-            known = {"host": _first(page, ".fw-open", "id"), "incident": _first(page, ".fw-strip a", "id")}
+            known = {
+                "host": _first(page, "tr.fw-live:has(.fw-count) .fw-open, tr.fw-live .fw-open", "id"),
+                "incident": _first(page, ".fw-strip a", "id"),
+            }
             for name in arguments.pages:
                 page.goto(f"{url}/{PAGES[name].format(**known)}")
                 late += not _settled(page, name)
-                page.screenshot(path=arguments.out / f"{name}-{suffix}")
+                _picture(page, arguments.out / f"{name}-{suffix}")
             context.close()
     return late
+
+
+def _picture(page: Page, path: Path) -> None:
+    """Write a picture with 256 colours, which is a third of the size and looks the same."""
+    shot = Image.open(io.BytesIO(page.screenshot()))
+    shot.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
 
 
 def _first(page: Page, selector: str, parameter: str) -> str:
@@ -91,7 +103,7 @@ def _first(page: Page, selector: str, parameter: str) -> str:
 def _settled(page: Page, name: str) -> bool:
     try:
         page.locator("h2").first.wait_for(timeout=10_000)
-        if name in {"host", "host-day", "metrics", "forecasts", "anomalies"}:
+        if name in {"host", "host-day", "metrics", "forecasts"}:
             page.locator(".fw-charts[data-ready=true]").wait_for(timeout=10_000)
     except NotReady:
         print(f"{name} did not come to rest", file=sys.stderr)
