@@ -459,6 +459,7 @@ class Container:
             self.audience,
             self.channels,
             self.inbox,
+            self.pushes,
             self.senders,
             ready=self.book.ready,
             clock=lambda: time.time_ns() // 1_000_000,

@@ -197,6 +197,7 @@ def test_a_dead_webhook_is_given_up_shown_and_gets_no_all_clear(world: World) ->
     assert (row.healthy, row.health_error) == (False, "slack: HTTP 404 no_service")
     titles = [kept.title for kept in world.inbox.find("usr_ada", unread=True, limit=5)]
     assert "The channel chan_slack does not deliver" in titles
+    assert "The channel chan_slack does not deliver" in [push.data["title"] for push in world.pushes.sent]
     world.signal(ended(signal, world.now + 1))
     world.pump()
     assert world.states()["slack", OPENED, "failed"] == 1

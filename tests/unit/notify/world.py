@@ -135,6 +135,7 @@ class World:
             self.people,
             self.channels,
             self.inbox,
+            self.pushes,
             {**self.far, Channel.IN_APP: InAppSender(self.inbox, self.pushes)},
             ready=lambda channel: channel is not Channel.EMAIL or self.mail_configured,
             clock=lambda: self.now,

@@ -39,6 +39,8 @@ from farwatch.ports.deliveries import (
     Notification,
     Sender,
 )
+from farwatch.ports.messaging import PushQueue
+from farwatch.services.inbox import push_notification
 
 UNHEALTHY_AFTER_ATTEMPTS = 3
 
@@ -59,6 +61,7 @@ class Notify:
         people: Audience,
         channels: Channels,
         inbox: Inbox,
+        pushes: PushQueue,
         senders: Mapping[Channel, Sender],
         *,
         ready: Callable[[Channel], bool],
@@ -68,6 +71,7 @@ class Notify:
         self._people = people
         self._channels = channels
         self._inbox = inbox
+        self._pushes = pushes
         self._senders = senders
         self._ready = ready
         self._clock = clock
@@ -183,19 +187,19 @@ class Notify:
         channel = self._channels.get(destination)
         name = channel.name if channel is not None else destination
         for user_id in self._people.operators():
-            self._inbox.add(
-                Notification(
-                    id=new_id("ntf"),
-                    user_id=user_id,
-                    event_id=f"health:{destination}:{now}",
-                    incident_id="",
-                    kind="channel.unhealthy",
-                    severity=Severity.WARNING,
-                    title=f"The channel {name} does not deliver",
-                    text=error[:500],
-                    created_at=now,
-                )
+            notice = Notification(
+                id=new_id("ntf"),
+                user_id=user_id,
+                event_id=f"health:{destination}:{now}",
+                incident_id="",
+                kind="channel.unhealthy",
+                severity=Severity.WARNING,
+                title=f"The channel {name} does not deliver",
+                text=error[:500],
+                created_at=now,
             )
+            if self._inbox.add(notice):
+                push_notification(self._pushes, notice)
 
 
 def _with_earlier(known: Sequence[Delivery]) -> list[tuple[Delivery, list[Delivery]]]:
