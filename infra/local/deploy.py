@@ -84,6 +84,7 @@ def deploy(
     cloudformation.execute_change_set(StackName=STACK, ChangeSetName="up")
     outputs = _wait_for_stack(cloudformation)
     _configure_cors(endpoint, ready.template, parameters)
+    _reserve_concurrency(endpoint, ready.template, parameters)
     return Stack(outputs)
 
 
@@ -137,3 +138,18 @@ def _configure_cors(endpoint: str, template: dict[str, Any], parameters: Mapping
             ApiId=api["Properties"]["Tags"]["ms-custom-id"],
             CorsConfiguration={**cors, "AllowOrigins": origins},
         )
+
+
+def _reserve_concurrency(endpoint: str, template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+    """Reserve each function's concurrency once more through the API itself; the engine skips it in templates."""
+    plan = parameters.get("ReservedConcurrency", "none")
+    if plan == "none":
+        return
+    functions = client("lambda", endpoint)
+    for function in template["Resources"].values():
+        if function["Type"] == "AWS::Serverless::Function":
+            short = function["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+            functions.put_function_concurrency(
+                FunctionName=f"{STACK}-{short}",
+                ReservedConcurrentExecutions=template["Mappings"]["Concurrency"][short][plan],
+            )

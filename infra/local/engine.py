@@ -41,7 +41,7 @@ def command(home: Home, port: int) -> Command:
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "AUTH": "true",
         "IOT_MTLS_ENABLED": "0",
-        "LAMBDA_ACCOUNT_CONCURRENCY": "32",
+        "LAMBDA_ACCOUNT_CONCURRENCY": "24",
         "LAMBDA_WARM_TTL_SECONDS": "120",
         "LOG_LEVEL": "WARNING",
         # Workers run many at once on few cores: one thread each for linear algebra.

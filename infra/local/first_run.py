@@ -25,12 +25,12 @@ def first_administrator(home: Home) -> str:
     from farwatch.domain.rbac import COMMAND_LINE
     from farwatch.errors import Conflict
 
-    container = _container(home)
-    if container.people.count():
+    made = container(home)
+    if made.people.count():
         return ""
     password = "-".join(secrets.token_hex(2) for _ in range(5))
     try:
-        container.auth.create_first_admin(COMMAND_LINE, ADMINISTRATOR, "Administrator", password, _now())
+        made.auth.create_first_admin(COMMAND_LINE, ADMINISTRATOR, "Administrator", password, _now())
     except Conflict:  # somebody else was quicker, and has said theirs
         return ""
     return (
@@ -43,7 +43,7 @@ def stock_rules(home: Home) -> None:
     """Install the stock rules that this installation has never had."""
     from farwatch.domain.stock_rules import STOCK_RULES
 
-    _container(home).rules.install_stock(STOCK_RULES)
+    container(home).rules.install_stock(STOCK_RULES)
 
 
 def enrol_this_host(home: Home, api_url: str) -> None:
@@ -56,16 +56,14 @@ def enrol_this_host(home: Home, api_url: str) -> None:
     from collector_agent.transport import Transport
     from farwatch.domain.rbac import COMMAND_LINE
 
-    container = _container(home)
+    made = container(home)
     folder = home.path("agent")
     credentials = state.load_credentials(folder)
-    if credentials is not None and container.credentials.agent(credentials.host_id) is not None:
+    if credentials is not None and made.credentials.agent(credentials.host_id) is not None:
         return
-    made = container.enrol.create_enrolment_token(
-        COMMAND_LINE, _now(), name="this machine", lifetime_ms=120_000
-    )
+    token = made.enrol.create_enrolment_token(COMMAND_LINE, _now(), name="this machine", lifetime_ms=120_000)
     transport = Transport(api_url, timeout=30.0)
-    state.save_credentials(folder, enrol(transport, api_url, made.text, describe_host(), {"env": "local"}))
+    state.save_credentials(folder, enrol(transport, api_url, token.text, describe_host(), {"env": "local"}))
 
 
 def agent_part(home: Home, api_url: str) -> Part:
@@ -88,7 +86,53 @@ def agent_part(home: Home, api_url: str) -> Part:
     return Part("agent", "Agent", "samples this host", command, lambda: True)
 
 
-def _container(home: Home) -> Container:
+def enrol_demo(home: Home, api_url: str) -> None:
+    """Give the demonstration fleet its identities, unless the database knows them already.
+
+    Raises `infra.local.demo.DemoError` when the API refuses.
+    """
+    from farwatch.domain.rbac import COMMAND_LINE
+    from infra.local import demo
+    from infra.local.demo.feed import demo_folder
+
+    made = container(home)
+    folder = demo_folder(home)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    demo.enrol(
+        api_url=api_url,
+        folder=folder,
+        new_token=lambda: (
+            made.enrol.create_enrolment_token(COMMAND_LINE, _now(), name="demo", max_uses=20).text
+        ),
+        is_known=lambda host_id: made.credentials.agent(host_id) is not None,
+    )
+
+
+def demo_part(home: Home, api_url: str) -> Part:
+    """The process that sends live samples for the demonstration fleet."""
+    argv = [sys.executable, "-m", "infra.local.demo.feed", "--home", str(home.root), "--api-url", api_url]
+    return Part(
+        "demo",
+        "Demo fleet",
+        "20 simulated hosts send samples",
+        lambda: Command(argv, _our_code(plain_environment()), CHECKOUT),
+        lambda: True,
+    )
+
+
+def demo_history(home: Home) -> Command:
+    """How to write the history of the demonstration fleet; the process ends when it is written."""
+    argv = [sys.executable, "-m", "infra.local.load_demo", str(home.root)]
+    return Command(argv, _our_code(plain_environment()), CHECKOUT)
+
+
+def _our_code(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, with this checkout on the path also where it was not installed."""
+    return {**environment, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'layers' / 'core'}"}
+
+
+def container(home: Home) -> Container:
+    """What the back end's own code needs to work on this installation from outside a function."""
     from farwatch.bootstrap import Container
     from farwatch.settings import Settings
 

@@ -81,6 +81,8 @@ def engine_part(home: Home, ports: Ports, document: dict[str, Any]) -> Part:
                 "DashboardUrl": ports.urls()["dashboard_url"],
                 "EnvironmentName": "local",
                 "Tracing": "PassThrough",
+                # Every execution environment is a process here: a burst must not start one for each caller.
+                "ReservedConcurrency": "machine",
             },
             secret=document,
         )

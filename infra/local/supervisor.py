@@ -33,7 +33,7 @@ _STEADY_AFTER = 60.0
 _NEEDED_BYTES = 300_000_000
 _LOG_PAUSE = 2.0
 _ENGINE_BYTES = 1_500_000_000
-_FRONT = ("dashboard", "agent", "demo")  # stopped first: they use the others
+_FRONT = ("dashboard", "agent", "demo", "demo-history")  # stopped first: they use the others
 
 
 class StartError(RuntimeError):
@@ -122,6 +122,8 @@ class Supervisor:
         self._keepers.append(asyncio.create_task(self._tidy_logs()))
         self._keepers.append(asyncio.create_task(self._bound_engine()))
         self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}{welcome}")
+        if self._state.demo:
+            self._keepers.append(asyncio.create_task(self._run_demo(api)))
 
     async def _bring_up(self, part: Part) -> None:
         """Start `part`, wait until it can be used, and keep it from then on."""
@@ -169,6 +171,23 @@ class Supervisor:
                     "See ./farwatch logs engine."
                 )
             await asyncio.sleep(0.05)
+
+    async def _run_demo(self, api: str) -> None:
+        """Add the demonstration fleet to an installation that people use already: live samples, then history."""
+        try:
+            await asyncio.to_thread(first_run.enrol_demo, self._home, api)
+            await self._bring_up(first_run.demo_part(self._home, api))
+            log = self._home.log("demo-history")
+            loader = Child(first_run.demo_history(self._home), log)
+            self._children["demo-history"] = loader
+            self._say("  … writing the fleet's history; the last hours come first")
+            while loader.exited() is None:
+                await asyncio.sleep(0.2)
+            del self._children["demo-history"]
+            word = log.read_text(errors="replace").strip().splitlines()[-1:]
+            self._say(f"  {'✗' if loader.exited() else '✓'} Demo fleet  {' '.join(word)}")
+        except Exception as error:  # noqa: BLE001 - the installation is worth having without it
+            self._say(f"  ✗ Demo fleet  {error}")
 
     # --------------------------------------------------------------------------------------- keep going
 

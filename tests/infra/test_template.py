@@ -49,7 +49,7 @@ def test_a_function_states_what_it_may_use(name: str) -> None:
     properties = FUNCTIONS[name]
     assert {"Timeout", "MemorySize", "ReservedConcurrentExecutions", "Role", "Description"} <= set(properties)
     short = properties["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
-    assert set(TEMPLATE["Mappings"]["Concurrency"][short]) == {"none", "small", "large"}
+    assert set(TEMPLATE["Mappings"]["Concurrency"][short]) == {"none", "machine", "small", "large"}
 
 
 @each_function()
@@ -118,6 +118,16 @@ def statements() -> list[tuple[str, dict[str, Any]]]:
         documents += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
         found += [(name, statement) for document in documents for statement in document["Statement"]]
     return found
+
+
+def test_the_reservations_have_a_row_for_each_function_and_one_for_queues() -> None:
+    rows = {properties["FunctionName"]["Fn::Sub"].rpartition("-")[2] for properties in FUNCTIONS.values()}
+    assert set(TEMPLATE["Mappings"]["Concurrency"]) == rows | {"queue"}
+    # The engine keeps the text of a parameter as text and then compares it with a number.
+    for properties in FUNCTIONS.values():
+        for event in properties.get("Events", {}).values():
+            scaling = event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
+            assert scaling is None or "Fn::FindInMap" in scaling
 
 
 def as_list(value: Any) -> list[Any]:
