@@ -284,7 +284,8 @@ class Panel {
         traces.push({ x, y, mode: "markers", hoverinfo: "none", marker: { size: 9, symbol: "diamond-open", color: SEVERITY.critical, line: { width: 2 } } });
         return;
       }
-      const alone = this.traces.filter((t) => !t.quiet).length === 1 && !trace.min;
+      // An area would be filled straight across a gap, which must look like one.
+      const alone = this.traces.filter((t) => !t.quiet).length === 1 && !trace.min && !y.includes(null);
       traces.push({
         x, y, mode: y.length === 1 ? "markers" : "lines", hoverinfo: "none", connectgaps: false, type: "scatter",
         line: { color: c, width: 1.7, dash: trace.kind === "dash" ? "dash" : "solid", shape: trace.kind === "step" ? "hv" : "linear" },

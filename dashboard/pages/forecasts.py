@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import components, context
 from dashboard.charts import forecast_panel
+from dashboard.client import Problem
 from dashboard.components import Action, Row
 from dashboard.ranges import DAY, HOUR
 from dashboard.wire import Forecast, Host, Outlook, SeriesInfo
@@ -24,6 +25,7 @@ HORIZONS = {"24 h": 24, "48 h": 48, "7 days": 168}
 MARK = {"critical": "critical", "high": "critical", "warning": "warning", "info": "info"}
 MOST_OUTLOOKS = 12
 HISTORY_POINTS = 900
+UNFIT = 422
 _SHOWN = "farwatch.forecast"
 
 
@@ -107,7 +109,13 @@ def _choose(names: dict[str, str], outlooks: list[Outlook]) -> None:
         )
         st.query_params.update({"host": str(host_id), "series": str(chosen)})
         found = series[str(chosen)]
-        made = _ask(str(host_id), found, str(model), HORIZONS[str(horizon)])
+        try:
+            made = _ask(str(host_id), found, str(model), HORIZONS[str(horizon)])
+        except Problem as error:
+            if error.status != UNFIT:
+                raise
+            st.info(f"No forecast yet: {plain(error.message)}", icon=":material/hourglass_empty:")
+            return
         context.live_fragment("forecast")
         _show(made["id"], str(host_id), found, _threshold(outlooks, str(host_id), found))
 

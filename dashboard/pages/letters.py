@@ -57,7 +57,7 @@ def _reset(token: str) -> None:
 def forgotten() -> None:
     """Offer a reset link to people who cannot sign in."""
     with st.expander("Forgot your password?"), st.form("forgotten", border=False):
-        email = st.text_input("E-mail", key="forgotten-email", autocomplete="username")
+        email = st.text_input("Your address", key="forgotten-email", autocomplete="username")
         if st.form_submit_button("Send me a link") and email.strip():
             try:
                 context.anonymous().ask_for_reset(email.strip())

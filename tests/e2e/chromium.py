@@ -97,7 +97,7 @@ def sign_in(page: Page, url: str, email: str, password: str) -> None:
     """Sign in at ``url`` and wait for the sidebar."""
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
-    page.get_by_label("E-mail").first.fill(email)
+    page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password", exact=True).fill(password)
     page.get_by_role("button", name="Sign in").click()
     page.locator(".fw-pulse").wait_for(state="attached")

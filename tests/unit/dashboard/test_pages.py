@@ -229,6 +229,13 @@ def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi
     assert api.changes[0][1]["labels"] == {"mount": "/var"}
 
 
+def test_too_little_history_is_said_and_is_no_error(api: FakeApi, open_page: Open) -> None:
+    api.failing["POST /predictions"] = (422, {"detail": "needs 24 h of samples and has 0.7 h"})
+    app = open_page("forecasts")
+    assert "needs 24 h" in app.info[0].value
+    assert not app.error
+
+
 def test_a_slow_model_is_waited_for_and_then_drawn(api: FakeApi, open_page: Open) -> None:
     app = open_page("forecasts", host="host_003", model="Prophet (slow)")
     assert "is working on it" in app.status[0].label
