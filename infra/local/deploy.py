@@ -153,3 +153,11 @@ def _reserve_concurrency(endpoint: str, template: dict[str, Any], parameters: Ma
                 FunctionName=f"{STACK}-{short}",
                 ReservedConcurrentExecutions=template["Mappings"]["Concurrency"][short][plan],
             )
+
+
+def run_now(endpoint: str, *functions: str) -> None:
+    """Start functions that otherwise wait for their schedule, so that nobody waits ten minutes for the first outlook."""
+    for name in functions:
+        client("lambda", endpoint).invoke(
+            FunctionName=f"{STACK}-{name}", InvocationType="Event", Payload=b"{}"
+        )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _PORT_OPTION = "--port-base"
+_SECRET_PIPE = "FARWATCH_SECRET_PIPE"  # noqa: S105 - the name of a variable that holds a file descriptor
 
 
 def foreground(home: Home, base: int, *, demo: bool) -> int:
@@ -32,7 +33,7 @@ def foreground(home: Home, base: int, *, demo: bool) -> int:
     try:
         with home.held():
             _say(f"Starting Farwatch, with its data in {home.root}")
-            supervisor = Supervisor(home, Ports(base), demo=demo, say=_say)
+            supervisor = Supervisor(home, Ports(base), demo=demo, say=_say, tell_once=_tell_once)
             asyncio.run(supervisor.run())
             _say("Stopped.")
             return 0
@@ -56,6 +57,7 @@ def detached(home: Home, base: int, *, demo: bool) -> int:
     if home.is_held():
         return foreground(home, base, demo=demo)  # which says that it runs already
     log = home.log("supervisor")
+    reader, writer = os.pipe()
     with log.open("ab") as output:
         begin = output.tell()
         argv = [
@@ -76,7 +78,10 @@ def detached(home: Home, base: int, *, demo: bool) -> int:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            env={**os.environ, _SECRET_PIPE: str(writer)},
+            pass_fds=[writer],
         )
+    os.close(writer)
     while True:
         begin = _print_from(log, begin)
         if child.poll() is not None:
@@ -84,8 +89,9 @@ def detached(home: Home, base: int, *, demo: bool) -> int:
             return child.returncode or _FAILED
         state = State.load(home)
         if state.supervisor_pid == child.pid and state.ready:
-            time.sleep(0.05)
             _print_from(log, begin)
+            with os.fdopen(reader) as told:  # ends when the supervisor closes its side
+                sys.stdout.write(told.read())
             return 0
         time.sleep(0.05)
 
@@ -107,6 +113,18 @@ def stop(home: Home, patience: float = 30.0) -> int:
     left = end_orphans(state.parts)
     _say(f"Ended what a killed run had left behind: {', '.join(left)}." if left else "Nothing was running.")
     return 0
+
+
+def _tell_once(text: str) -> None:
+    """Tell the person who ran the command: on the terminal, or by the pipe of `up --detach`, and in no log."""
+    pipe = os.environ.pop(_SECRET_PIPE, "")
+    line = f"{text}\n" if text else ""
+    if not pipe:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        return
+    with os.fdopen(int(pipe), "w") as person:  # closing it is the sign that nothing more comes
+        person.write(line)
 
 
 def _print_from(log: Path, begin: int) -> int:

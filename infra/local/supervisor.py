@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra.local import engine, first_run
-from infra.local.demo.part import demo_part, enrol_fleet
+from infra.local.deploy import run_now
 from infra.local.function_logs import FunctionLogs
 from infra.local.home import Home, Ports, State, start_time
 from infra.local.keys import Keys, secrets_document
@@ -43,8 +43,18 @@ class StartError(RuntimeError):
 class Supervisor:
     """Runs one data folder, which the caller holds. `say` receives progress, a line at a time."""
 
-    def __init__(self, home: Home, ports: Ports, *, demo: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        ports: Ports,
+        *,
+        demo: bool,
+        say: Callable[[str], None],
+        tell_once: Callable[[str], None],
+    ) -> None:
+        """``say`` reports progress and may be a log; ``tell_once`` reaches a person only: it is given the first password."""
         self._home = home
+        self._tell_once = tell_once
         self._ports = ports
         self._say = say
         self._began = time.monotonic()
@@ -111,9 +121,6 @@ class Supervisor:
             await asyncio.to_thread(first_run.stock_rules, home)
             await asyncio.to_thread(first_run.enrol_this_host, home, api)
             await self._bring_up(first_run.agent_part(home, api))
-            if self._state.demo:
-                await asyncio.to_thread(enrol_fleet, home, api)
-                await self._bring_up(demo_part(home, api))
             await dashboard
         finally:
             dashboard.cancel()
@@ -121,7 +128,9 @@ class Supervisor:
         self._state.save(home)
         self._keepers.append(asyncio.create_task(self._tidy_logs()))
         self._keepers.append(asyncio.create_task(self._bound_engine()))
-        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}{welcome}")
+        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}")
+        self._tell_once(welcome)
+        await asyncio.to_thread(run_now, f"http://127.0.0.1:{ports.engine}", "sweep", "forecast")
         if self._state.demo:
             self._keepers.append(asyncio.create_task(self._run_demo(api)))
 
@@ -186,6 +195,7 @@ class Supervisor:
             del self._children["demo-history"]
             word = log.read_text(errors="replace").strip().splitlines()[-1:]
             self._say(f"  {'✗' if loader.exited() else '✓'} Demo fleet  {' '.join(word)}")
+            await asyncio.to_thread(run_now, f"http://127.0.0.1:{self._ports.engine}", "forecast")
         except Exception as error:  # noqa: BLE001 - the installation is worth having without it
             self._say(f"  ✗ Demo fleet  {error}")
 

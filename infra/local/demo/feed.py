@@ -26,7 +26,7 @@ from collector_agent.ticker import Ticker
 from collector_agent.transport import Transport
 from infra.local.demo.fleet import DemoHost
 from infra.local.demo.history import Series, measure
-from infra.local.demo.load import DemoState, load
+from infra.local.demo.load import DemoState
 from infra.local.demo.trouble import Plan
 from infra.local.home import Home, Ports, State
 
@@ -154,9 +154,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local.demo.feed", description=__doc__)
     parser.add_argument("--home", help="data folder (default FARWATCH_HOME, else .farwatch)")
     parser.add_argument("--api-url", help="default: that of the running installation")
-    parser.add_argument(
-        "--with-history", action="store_true", help="also write what of the history is missing"
-    )
     arguments = parser.parse_args(argv)
     home = Home.find(arguments.home)
     log = Log("info")
@@ -166,9 +163,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    if arguments.with_history:
-        # It may be left at any moment: what was written stays, and the next start writes what is missing.
-        threading.Thread(target=_write_history, args=(home, log), name="history", daemon=True).start()
     feed(
         state,
         arguments.api_url or Ports(State.load(home).port_base).urls()["api_url"],
@@ -176,17 +170,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         threading.Event(),
     )
     return 0
-
-
-def _write_history(home: Home, log: Log) -> None:
-    from infra.local.demo.part import container
-
-    try:
-        loaded = load(container(home).metric_store, folder=demo_folder(home))
-    except Exception as error:  # noqa: BLE001 - the fleet goes on living without a past
-        log.warning("history could not be written", error=f"{type(error).__name__}: {error}")
-        return
-    log.info("history written", hosts=loaded.hosts, samples=loaded.samples, seconds=round(loaded.seconds, 1))
 
 
 def _leave(*_: object) -> None:
