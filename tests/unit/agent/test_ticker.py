@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector_agent.ticker import Ticker
@@ -60,6 +60,7 @@ def test_a_restarted_agent_goes_on_above_its_last_stamp() -> None:
     assert ticker.tick(NOON + 5) is not None
 
 
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.floats(-5000, 5000), st.sampled_from([1.0, 5.0, 7.5, 60.0, 3600.0])), max_size=60),
     st.floats(0, 3600),
@@ -71,7 +72,7 @@ def test_stamps_rise_until_a_step_back_is_said_and_waits_are_sane(
     for jump, interval in steps:
         ticker.interval = interval
         wait = ticker.wait(wall)
-        assert 0 < wait <= 1.5 * interval
+        assert 0 < wait <= 2 * interval  # two when the multiple ahead has been taken already
         wall += wait + jump
         tick = ticker.tick(wall)
         if tick is None:
