@@ -7,8 +7,8 @@ All its conditions must hold together: "above 90 % *and* less than 5 GB free" is
                      └──not held──▶ ok        ◀──enter again──┘
 
 Entering asks for ``enter``; once firing, a condition counts as held until ``leave`` is passed, so a value that trembles
-around one line does not flap. A missing sample changes nothing. (Prometheus' ``for`` and ``keep_firing_for``, Netdata's two
-thresholds.)
+around one line does not flap; what comes back soon after it ended is kept firing for longer (``flapping``). A missing sample
+changes nothing, except to a condition on silence. (Prometheus' ``for`` and ``keep_firing_for``, Netdata's two thresholds.)
 """
 
 from __future__ import annotations
@@ -19,8 +19,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from farwatch.domain.flapping import count_after_firing, keep_firing_s
+from farwatch.domain.measures import WINDOWED, Measure, change_per_hour, remember, seconds_to_bound
 from farwatch.domain.samples import SeriesKey
 from farwatch.domain.severity import Severity
+
+__all__ = [
+    "Change",
+    "Comparison",
+    "Condition",
+    "GroupState",
+    "Measure",
+    "Phase",
+    "Rule",
+    "applies_to_host",
+    "groups",
+    "step",
+]
 
 
 class Comparison(StrEnum):
@@ -30,19 +45,12 @@ class Comparison(StrEnum):
     BELOW = "below"
 
 
-class Measure(StrEnum):
-    """What of a series is compared: its ``value``, or its ``change`` per hour over ``window_s``."""
-
-    VALUE = "value"
-    CHANGE = "change_per_hour"
-
-
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One comparison. ``leave`` is the value at which the trouble counts as over; it defaults to ``enter``.
 
-    For ``change_per_hour`` the measure is (last - first) / elapsed hours over the last ``window_s`` seconds, and it is
-    unknown until the window is three quarters full.
+    ``change_per_hour`` and ``seconds_to_bound`` look at the last ``window_s`` seconds and are unknown until three quarters
+    of them have been seen; ``bound`` is what a ``seconds_to_bound`` one runs into: 100 for a percentage, 0 for free space.
     """
 
     metric: str
@@ -51,6 +59,7 @@ class Condition:
     leave: float | None = None
     measure: Measure = Measure.VALUE
     window_s: float = 0.0
+    bound: float = 0.0
 
     def holds(self, value: float, *, firing: bool) -> bool:
         """Tell whether ``value`` is trouble, given whether the group is firing already."""
@@ -101,7 +110,8 @@ class GroupState:
     """One rule's state for one group. Times are epoch ms.
 
     ``since`` is when the phase began, ``started_at`` when the episode's condition first held, ``sent_at`` when the firing
-    signal was last sent, ``history`` the (time, value) pairs of a change condition's window.
+    signal was last sent, ``windows`` the (time, value) pairs of each condition that looks back, by its index. ``flaps`` is
+    the flap count and ``ended_at`` when the last episode ended.
     """
 
     phase: Phase = Phase.OK
@@ -109,7 +119,9 @@ class GroupState:
     started_at: int = 0
     sent_at: int = 0
     at: int = 0
-    history: list[tuple[int, float]] = field(default_factory=list)
+    windows: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    flaps: int = 0
+    ended_at: int = 0
 
 
 class Change(StrEnum):
@@ -123,6 +135,7 @@ class Change(StrEnum):
 def step(rule: Rule, state: GroupState, at: int, values: Sequence[float | None]) -> Change:
     """Advance one group by the samples taken at ``at``; ``values[i]`` belongs to ``rule.conditions[i]``, None is unknown.
 
+    For a ``silent_s`` condition the value is the silence itself, in seconds.
     Returns FIRED on the step that enters firing and RESOLVED on the one that leaves it. Times at or before the last one
     seen are ignored, so replaying samples changes nothing.
     """
@@ -130,8 +143,8 @@ def step(rule: Rule, state: GroupState, at: int, values: Sequence[float | None])
         return Change.NONE
     state.at = at
     measured = [
-        _measure(condition, state, at, value)
-        for condition, value in zip(rule.conditions, values, strict=True)
+        _measure(condition, index, state, at, value)
+        for index, (condition, value) in enumerate(zip(rule.conditions, values, strict=True))
     ]
     if any(value is None for value in measured):
         return Change.NONE
@@ -155,27 +168,27 @@ def _advance(rule: Rule, state: GroupState, at: int, *, held: bool) -> Change:
         state.phase, state.since = Phase.RECOVERING, at
     if state.phase is Phase.PENDING and at - state.since >= rule.for_s * 1000:
         state.phase, state.since = Phase.FIRING, at
+        state.flaps = count_after_firing(state.flaps, state.ended_at, at)
         return Change.FIRED
-    if state.phase is Phase.RECOVERING and at - state.since >= rule.keep_firing_for_s * 1000:
-        state.phase, state.since = Phase.OK, at
+    if (
+        state.phase is Phase.RECOVERING
+        and at - state.since >= keep_firing_s(rule.keep_firing_for_s, state.flaps) * 1000
+    ):
+        state.phase, state.since, state.ended_at = Phase.OK, at, at
         return Change.RESOLVED
     return Change.NONE
 
 
-def _measure(condition: Condition, state: GroupState, at: int, value: float | None) -> float | None:
-    if value is None or condition.measure is Measure.VALUE:
+def _measure(
+    condition: Condition, index: int, state: GroupState, at: int, value: float | None
+) -> float | None:
+    if value is None or condition.measure not in WINDOWED:
         return value
-    window_ms = condition.window_s * 1000
-    state.history.append((at, value))
-    while state.history and state.history[0][0] < at - window_ms:
-        state.history.pop(0)
-    # At most 60 points keep the window's ends, and with them its slope: the state stays small at any interval.
-    if len(state.history) > 60:
-        del state.history[1:-1:2]
-    first_at, first = state.history[0]
-    if at - first_at < 0.75 * window_ms:
-        return None
-    return (value - first) / ((at - first_at) / 3_600_000)
+    window = state.windows.setdefault(index, [])
+    remember(window, at, value, condition.window_s)
+    if condition.measure is Measure.CHANGE:
+        return change_per_hour(window, condition.window_s)
+    return seconds_to_bound(window, condition.window_s, condition.bound)
 
 
 def applies_to_host(rule: Rule, labels: Mapping[str, str]) -> bool:

@@ -7,45 +7,34 @@ change nothing, so a batch may be evaluated again after a crash.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from farwatch.detection import DEFAULT_THRESHOLD, Pattern, Scores, StateError, pack, registry, unpack
-from farwatch.domain.anomalies import Anomaly
+from farwatch.domain.anomalies import Anomaly, Episode, EpisodeChange, HostScore, advance, close
 from farwatch.domain.hosts import Host
-from farwatch.domain.rules import Change, GroupState, Phase, Rule, applies_to_host, groups, step
+from farwatch.domain.rules import Change, Condition, GroupState, Measure, Phase, Rule, applies_to_host
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.domain.units import duration, show, unit_of
+from farwatch.domain.walk import FORGET_SILENT_MS, Step, walk
+from farwatch.services.detect import DetectorMemory, HostMemoryOfScore, Sensitivity, detect, score_host
 
 LATE_AFTER_MS = 5 * 60_000
 REFRESH_MS = 60_000
-QUIET_MS = 5 * 60_000
-MAX_SERIES = 600
-_DETECTOR = "default"
-
-
-class AnomalyEpisode(msgspec.Struct):
-    """A host's run of anomalies: one signal however many series take part. Times are epoch ms, 0 for never."""
-
-    started_at: int = 0
-    last_at: int = 0
-    sent_at: int = 0
 
 
 class Memory(msgspec.Struct):
-    """What is remembered of a host between batches; a few kilobytes, lost without harm."""
+    """What is remembered of a host between batches; two kilobytes a series. Lost, it is made again from history."""
 
-    series: list[SeriesKey] = []
-    detector: bytes = b""
+    detectors: dict[str, DetectorMemory] = {}
+    host: HostMemoryOfScore = msgspec.field(default_factory=HostMemoryOfScore)
     folded_through: int = 0
     rules: dict[str, dict[str, GroupState]] = {}
-    episode: AnomalyEpisode = msgspec.field(default_factory=AnomalyEpisode)
+    episode: Episode = msgspec.field(default_factory=Episode)
     latest: dict[str, tuple[int, float]] = {}
 
 
@@ -83,21 +72,37 @@ def evaluate(
     host: Host,
     rules: Sequence[Rule],
     now: int,
-    thresholds: Mapping[SeriesKey, float] | None = None,
+    sensitivity: Sensitivity | None = None,
 ) -> Outcome:
     """Fold the batch into ``memory`` (changed in place) and return the outcome; ``now`` is epoch ms.
 
     Samples older than five minutes teach the detector but fire no rule: their trouble is over or will be seen again.
-    ``thresholds`` are the anomaly thresholds of series that feedback has moved.
+    ``sensitivity`` is what people have set of the detectors.
     """
     block = _after(batch.samples, memory.folded_through)
     signals = _evaluate_rules(memory, block, batch, host, rules, now)
-    anomalies = _detect(memory, block, host, thresholds or {})
-    signals += _episode_signals(memory.episode, anomalies, batch, host, now)
+    anomalies = detect(memory.detectors, block, host, sensitivity or Sensitivity())
+    score = score_host(memory.host, block)
+    signals += _episode_signals(memory.episode, anomalies, score, batch, host, now)
     _note_latest(memory, block)
-    if len(block.times):
-        memory.folded_through = int(block.times[-1])
     return Outcome(signals, anomalies, memory)
+
+
+def warm_up(
+    memory: Memory, history: SampleBlock, host: Host, rules: Sequence[Rule], sensitivity: Sensitivity
+) -> None:
+    """Fold stored history into an empty memory, silently: detectors learn it, and rules come to stand where they stood.
+
+    An incident that was open when the memory was lost thus goes on as the same episode, and nothing old is raised.
+    """
+    for rule in rules:
+        if applies_to_host(rule, host.labels):
+            states = memory.rules.setdefault(rule.id, {})
+            for _ in walk(rule, states, history, _last_seen(memory)):
+                pass
+    detect(memory.detectors, history, host, sensitivity)
+    score_host(memory.host, history)
+    _note_latest(memory, history)
 
 
 def _after(block: SampleBlock, folded_through: int) -> SampleBlock:
@@ -109,7 +114,7 @@ def _evaluate_rules(
     memory: Memory, block: SampleBlock, batch: Batch, host: Host, rules: Sequence[Rule], now: int
 ) -> list[Signal]:
     fresh = block.times >= now - LATE_AFTER_MS
-    times, values = block.times[fresh].tolist(), block.values[fresh].tolist()
+    recent = SampleBlock(block.times[fresh], block.series, block.values[fresh])
     signals: list[Signal] = []
     chosen = {rule.id: rule for rule in rules if applies_to_host(rule, host.labels)}
     for gone in memory.rules.keys() - chosen.keys():
@@ -117,49 +122,30 @@ def _evaluate_rules(
         for text, state in memory.rules.pop(gone).items():
             if state.phase in (Phase.FIRING, Phase.RECOVERING):
                 signals.append(_withdrawn(gone, text, state, host, now))
+    last_seen = _last_seen(memory)
     for rule in chosen.values():
-        states = memory.rules.setdefault(rule.id, {})
-        for key, columns in groups(rule, block.series):
-            state = states.setdefault(key.text(), GroupState())
-            for at, row in zip(times, values, strict=True):
-                observed = [None if column is None else _known(row[column]) for column in columns]
-                change = step(rule, state, at, observed)
-                if change is Change.RESOLVED:
-                    signals.append(
-                        _rule_signal(rule, key, state, observed[0], at, host, batch, SignalState.RESOLVED)
-                    )
-                firing = state.phase in (Phase.FIRING, Phase.RECOVERING)
-                if change is Change.FIRED or (firing and at - state.sent_at >= REFRESH_MS):
-                    state.sent_at = at
-                    signals.append(
-                        _rule_signal(rule, key, state, observed[0], at, host, batch, SignalState.FIRING)
-                    )
+        for now_at in walk(rule, memory.rules.setdefault(rule.id, {}), recent, last_seen):
+            if now_at.change is Change.RESOLVED:
+                signals.append(_rule_signal(rule, now_at, host, batch, SignalState.RESOLVED))
+            firing = now_at.state.phase in (Phase.FIRING, Phase.RECOVERING)
+            if now_at.change is Change.FIRED or (firing and now_at.at - now_at.state.sent_at >= REFRESH_MS):
+                now_at.state.sent_at = now_at.at
+                signals.append(_rule_signal(rule, now_at, host, batch, SignalState.FIRING))
     return signals
 
 
-def _known(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 - NaN is the only value unlike itself
+def _last_seen(memory: Memory) -> dict[SeriesKey, int]:
+    return {SeriesKey.parse(text): at for text, (at, _) in memory.latest.items()}
 
 
-def _rule_signal(
-    rule: Rule,
-    key: SeriesKey,
-    state: GroupState,
-    value: float | None,
-    at: int,
-    host: Host,
-    batch: Batch,
-    signal_state: SignalState,
-) -> Signal:
-    condition, unit = rule.conditions[0], unit_of(rule.metric)
-    current = "unknown" if value is None else show(value, unit)
-    if signal_state is SignalState.FIRING:
-        reason = (
-            f"{key.text()} has been {condition.comparison} {show(condition.enter, unit)} "
-            f"for {duration((at - state.started_at) / 1000)}; it is {current} now."
-        )
-    else:
-        reason = f"{key.text()} is back to {current} after {duration((at - state.started_at) / 1000)}."
+def _rule_signal(rule: Rule, step: Step, host: Host, batch: Batch, signal_state: SignalState) -> Signal:
+    condition, unit, key, state = rule.conditions[0], unit_of(rule.metric), step.key, step.state
+    silent = condition.measure is Measure.SILENT
+    reason = (
+        _why_firing(condition, key, step)
+        if signal_state is SignalState.FIRING
+        else _why_over(condition, key, step)
+    )
     return Signal(
         fingerprint=fingerprint(rule.id, host.id, {"metric": key.metric, **key.label_map}),
         kind=SignalKind.RULE,
@@ -170,21 +156,53 @@ def _rule_signal(
         title=rule.name,
         severity=rule.severity,
         started_at=state.started_at,
-        at=at,
+        at=step.at,
         reason=reason,
         metric=key.metric,
         labels=key.label_map,
-        value=value,
-        unit=unit,
+        value=step.value,
+        unit="s" if silent else unit,
         evidence={
             "enter": condition.enter,
             "leave": condition.leave,
             "for_s": rule.for_s,
             "summary": rule.summary,
+            **({"measure": condition.measure.value} if condition.measure is not Measure.VALUE else {}),
+            **({"flaps": state.flaps} if state.flaps else {}),
         },
         top_processes=batch.top_processes,
         host_labels=host.labels,
     )
+
+
+def _why_firing(condition: Condition, key: SeriesKey, step: Step) -> str:
+    lasted, unit = duration((step.at - step.state.started_at) / 1000), unit_of(key.metric)
+    again = f" It has come back {step.state.flaps} times in a row." if step.state.flaps > 1 else ""
+    current = "unknown" if step.value is None else show(step.value, unit)
+    match condition.measure:
+        case Measure.SILENT:
+            silence = "a while" if step.value is None else duration(step.value)
+            return f"{key.text()} has sent nothing for {silence}, although its host reports.{again}"
+        case Measure.TO_BOUND:
+            window = duration(condition.window_s)
+            return (
+                f"{key.text()} has been on its way to {show(condition.bound, unit)} within "
+                f"{duration(condition.enter)} for {lasted}, at the rate of the last {window}; it is {current} now.{again}"
+            )
+        case Measure.CHANGE:
+            limit = f"{condition.comparison} {show(condition.enter, unit)} per hour"
+            return f"{key.text()} has been changing by {limit} for {lasted}; it is {current} now.{again}"
+        case Measure.VALUE:
+            limit = f"{condition.comparison} {show(condition.enter, unit)}"
+            return f"{key.text()} has been {limit} for {lasted}; it is {current} now.{again}"
+
+
+def _why_over(condition: Condition, key: SeriesKey, step: Step) -> str:
+    lasted = duration((step.at - step.state.started_at) / 1000)
+    if condition.measure is Measure.SILENT:
+        return f"{key.text()} is sent again after {lasted}."
+    current = "unknown" if step.value is None else show(step.value, unit_of(key.metric))
+    return f"{key.text()} is back to {current} after {lasted}."
 
 
 def _withdrawn(rule_id: str, text: str, state: GroupState, host: Host, now: int) -> Signal:
@@ -207,103 +225,67 @@ def _withdrawn(rule_id: str, text: str, state: GroupState, host: Host, now: int)
     )
 
 
-def _detect(
-    memory: Memory, block: SampleBlock, host: Host, thresholds: Mapping[SeriesKey, float]
-) -> list[Anomaly]:
-    if not len(block.times) or not block.series:
-        return []
-    detector = registry.get(_DETECTOR)
-    known = {key: index for index, key in enumerate(memory.series)}
-    fresh = [key for key in block.series if key not in known]
-    try:
-        state = unpack(detector, memory.detector) if memory.detector else detector.new_state(0)
-    except StateError:
-        state = detector.new_state(0)
-    if len(state) != len(memory.series) or len(memory.series) + len(fresh) > MAX_SERIES:
-        memory.series, known, fresh, state = [], {}, list(block.series), detector.new_state(0)
-    if fresh:
-        state = np.concatenate([state, detector.new_state(len(fresh))])
-        known.update({key: len(memory.series) + index for index, key in enumerate(fresh)})
-        memory.series = memory.series + fresh
-    columns = np.array([known[key] for key in block.series])
-    values = np.full((len(block.times), len(memory.series)), np.nan)
-    values[:, columns] = block.values
-    scores = detector.fold(state, block.times / 1000.0, values)
-    memory.detector = pack(detector, state)
-    limits = np.array([thresholds.get(key, DEFAULT_THRESHOLD) for key in memory.series])
-    return [
-        _anomaly(host.id, memory.series[column], scores, int(row), int(column), block.times, values)
-        for row, column in np.argwhere(scores.score >= limits)
-    ]
-
-
-def _anomaly(
-    host_id: str,
-    key: SeriesKey,
-    scores: Scores,
-    row: int,
-    column: int,
-    times: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float64],
-) -> Anomaly:
-    unit = unit_of(key.metric)
-    low, high = _known(float(scores.low[row, column])), _known(float(scores.high[row, column]))
-    value = _known(float(values[row, column]))
-    pattern = Pattern(int(scores.pattern[row, column])).name.lower()
-    expected = "" if low is None or high is None else f", expected {show(low, unit)} to {show(high, unit)}"
-    return Anomaly(
-        host_id=host_id,
-        key=key,
-        detector=_DETECTOR,
-        at=int(times[row]),
-        value=value,
-        score=float(scores.score[row, column]),
-        expected_low=low,
-        expected_high=high,
-        pattern=pattern,
-        reason=f"{key.text()} is {'missing' if value is None else show(value, unit)}{expected} ({pattern}).",
-    )
-
-
 def _episode_signals(
-    episode: AnomalyEpisode, anomalies: Sequence[Anomaly], batch: Batch, host: Host, now: int
+    episode: Episode,
+    anomalies: Sequence[Anomaly],
+    score: HostScore,
+    batch: Batch,
+    host: Host,
+    now: int,
 ) -> list[Signal]:
-    recent = sorted((a for a in anomalies if a.at >= now - LATE_AFTER_MS), key=lambda a: -a.score)
-    if recent:
-        if not episode.started_at:
-            episode.started_at = min(a.at for a in recent)
-        episode.last_at = max(a.at for a in recent)
-    if not episode.started_at:
+    change = advance(episode, [a for a in anomalies if a.at >= now - LATE_AFTER_MS], score, now)
+    due = now - episode.sent_at >= REFRESH_MS
+    if change is EpisodeChange.NONE or (change is EpisodeChange.GOES_ON and not due):
         return []
-    over = not recent and now - episode.last_at >= QUIET_MS
-    if not over and not recent and now - episode.sent_at < REFRESH_MS:
-        return []
-    if not over and recent and episode.sent_at and now - episode.sent_at < REFRESH_MS:
-        return []
-    names = list(dict.fromkeys(a.key.text() for a in recent))
-    signal = Signal(
+    signal = _episode_signal(episode, score, batch, host, now, over=change is EpisodeChange.OVER)
+    episode.sent_at = now
+    if change is EpisodeChange.OVER:
+        close(episode, now)
+    return [signal]
+
+
+def _episode_signal(
+    episode: Episode, score: HostScore, batch: Batch, host: Host, now: int, *, over: bool
+) -> Signal:
+    ranked = episode.ranked()
+    first, others = ranked[0], len(ranked) - 1
+    named = first.key.text() + (f" and {others} more" if others else "")
+    evidence: dict[str, float | str | None] = {
+        anomaly.key.text(): round(anomaly.score, 3) for anomaly in ranked[:10]
+    }
+    evidence |= {
+        "series": len(ranked),
+        "host_score": round(score.score, 3),
+        "pattern": first.pattern,
+        "since": min(anomaly.since or anomaly.at for anomaly in ranked),
+        "expected_low": first.expected_low,
+        "expected_high": first.expected_high,
+    }
+    if episode.flaps:
+        evidence["flaps"] = episode.flaps
+    return Signal(
         fingerprint=fingerprint("anomaly", host.id, {}),
         kind=SignalKind.ANOMALY,
         state=SignalState.RESOLVED if over else SignalState.FIRING,
         host_id=host.id,
         host_name=host.name,
-        source=_DETECTOR,
-        title="Unusual behaviour"
-        + (f": {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "") if names else ""),
-        severity=Severity.INFO,
+        source="anomaly",
+        title=f"Unusual behaviour: {named}",
+        severity=Severity.WARNING if episode.warning else Severity.INFO,
         started_at=episode.started_at,
         at=now,
-        reason=" ".join(a.reason for a in recent[:3])
-        or ("No anomaly for five minutes." if over else "Still unusual."),
-        metric=recent[0].key.metric if recent else None,
-        evidence={a.key.text(): round(a.score, 3) for a in reversed(recent[:10])},
+        reason="Nothing unusual any more."
+        if over
+        else " ".join(anomaly.reason for anomaly in ranked[:3])
+        + (f" {len(ranked) - 3} more series are unusual." if len(ranked) > 3 else ""),
+        metric=first.key.metric,
+        labels=first.key.label_map,
+        value=first.value,
+        unit=unit_of(first.key.metric),
+        evidence=evidence,
         top_processes=batch.top_processes,
         host_labels=host.labels,
     )
-    episode.sent_at = now
-    if over:
-        episode.started_at = episode.last_at = episode.sent_at = 0
-    return [signal]
 
 
 def _note_latest(memory: Memory, block: SampleBlock) -> None:
@@ -312,3 +294,10 @@ def _note_latest(memory: Memory, block: SampleBlock) -> None:
         if len(present):
             row = present[-1]
             memory.latest[key.text()] = (int(block.times[row]), float(block.values[row, column]))
+    if len(block.times):
+        memory.folded_through = int(block.times[-1])
+        gone = [
+            text for text, (at, _) in memory.latest.items() if memory.folded_through - at > FORGET_SILENT_MS
+        ]
+        for text in gone:
+            del memory.latest[text]
