@@ -15,13 +15,17 @@ from farwatch.adapters.postgres.rules import PostgresRules
 from farwatch.adapters.postgres.samples import PostgresMetricStore
 from farwatch.adapters.redis.agents import RedisAgentCache, RedisHostMemory
 from farwatch.adapters.redis.client import connect
+from farwatch.detection import DEFAULT_THRESHOLD, registry, unpack
 from farwatch.domain.pushes import Push
 from farwatch.domain.retention import RAW, Resolution
-from farwatch.domain.rules import Comparison, Condition, Rule
+from farwatch.domain.rules import Comparison, Condition, Measure, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey, TopProcess
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalState
 from farwatch.errors import Unavailable
+from farwatch.ports.anomalies import AnomalyFilter, Verdict
+from farwatch.services.anomalies import sensitivity_of
+from farwatch.services.evaluation import Memory, decode_memory
 from farwatch.services.process import Process, Standing
 
 HOST, SPOOL = "host_a", "spool-1"
@@ -233,3 +237,131 @@ def test_a_retired_host_is_not_stored(bench: Bench) -> None:
         connection.execute("UPDATE hosts SET retired_at = now()")
     assert bench.handle(1) is Standing.UNKNOWN_HOST
     assert bench.stored() == []
+
+
+def test_a_wiped_cache_warms_up_from_stored_history_without_alarming(bench: Bench) -> None:
+    rng = np.random.default_rng(3)
+    bench.hosts.set_fleet_config("default_interval_s", 5.0, "test")
+    for seq in range(1, 4):
+        _feed(bench, seq, rng)
+    assert _detector_series(bench) == 3
+    connect(bench.redis_url).flushall()
+    bench.process = bench.fresh_container()
+    before = len(bench.signals.messages)
+    _feed(bench, 4, rng)
+    assert _detector_series(bench) == 3
+    assert _seen(bench) == 4 * 240
+    assert [s for s in bench.signals.messages[before:] if s.source == "anomaly"] == []
+
+
+def test_a_wiped_cache_goes_on_with_the_same_episode(bench: Bench) -> None:
+    for seq in range(1, 6):
+        bench.handle(seq, 97.0)
+    connect(bench.redis_url).flushall()
+    bench.process = bench.fresh_container()
+    for seq in range(6, 12):
+        bench.handle(seq, 20.0)
+    assert {began for _, began in bench.firings()} == {NOW + 5000}
+    assert bench.firings()[-1] == (SignalState.RESOLVED, NOW + 5000)
+
+
+def test_three_metrics_that_leave_their_range_together_are_one_signal_ranked_and_in_words(
+    bench: Bench,
+) -> None:
+    rng = np.random.default_rng(4)
+    for seq in range(1, 5):
+        _feed(bench, seq, rng)
+    assert bench.signals.messages == []
+    _feed(bench, 5, rng, jump=60.0)
+    found = [s for s in bench.signals.messages if s.source == "anomaly"]
+    assert len(found) == 1
+    (signal,) = found
+    assert (signal.severity, signal.evidence["series"]) == (Severity.INFO, 3)
+    assert signal.title.endswith("and 2 more")
+    assert "expected" in signal.reason
+    assert {"load.1m", "memory.used_percent", "net.bytes_sent_per_second"} <= signal.evidence.keys()
+
+
+def test_one_metric_that_leaves_its_range_is_kept_as_an_anomaly_and_tells_nobody(bench: Bench) -> None:
+    rng = np.random.default_rng(5)
+    for seq in range(1, 5):
+        _feed(bench, seq, rng)
+    _feed(bench, 5, rng, jump=60.0, jumping=1)
+    assert bench.signals.messages == []
+    jumped_at = NOW + (5 * 240 - 11) * 5000
+    kept = PostgresAnomalies(bench.database).find(AnomalyFilter(start=jumped_at), 10, None)
+    assert {item.anomaly.key.metric for item in kept} == {"load.1m"}
+    assert all(item.anomaly.since <= item.anomaly.at for item in kept)
+
+
+def test_a_detector_that_is_off_raises_nothing(bench: Bench) -> None:
+    bench.hosts.set_fleet_config("detectors", [["load.*", "off"], ["*", "zscore"]], "test")
+    rng = np.random.default_rng(6)
+    for seq in range(1, 5):
+        _feed(bench, seq, rng)
+    _feed(bench, 5, rng, jump=60.0)
+    kept = PostgresAnomalies(bench.database).find(AnomalyFilter(), 50, None)
+    assert {item.anomaly.detector for item in kept} == {"zscore"}
+    assert "load.1m" not in {item.anomaly.key.metric for item in kept}
+
+
+def test_a_false_alarm_raises_the_threshold_that_the_next_container_goes_by(bench: Bench) -> None:
+    log = PostgresAnomalies(bench.database)
+    rng = np.random.default_rng(7)
+    for seq in range(1, 5):
+        _feed(bench, seq, rng)
+    _feed(bench, 5, rng, jump=60.0, jumping=1)
+    kept = log.find(AnomalyFilter(metric="load.1m"), 50, None)
+    assert kept
+    for item in kept:
+        log.judge(item.id, Verdict.FALSE_ALARM, "user_1")
+    threshold = sensitivity_of(log, HOST).thresholds[SeriesKey.of("load.1m")]
+    assert threshold > DEFAULT_THRESHOLD
+    bench.process = bench.fresh_container()
+    for seq in range(6, 9):
+        _feed(bench, seq, rng, jump=30.0 * seq, jumping=1)
+    later = log.find(AnomalyFilter(metric="load.1m", start=NOW + 5 * 240 * 5000 + 1), 50, None)
+    assert all(item.anomaly.score >= threshold for item in later)
+
+
+def test_a_series_that_stops_while_its_host_reports_fires_a_rule_on_silence(bench: Bench) -> None:
+    silent = Condition("load.1m", Comparison.ABOVE, 60, measure=Measure.SILENT)
+    rule = Rule("rule_gone", "Load is not sent", (silent,), Severity.WARNING, for_s=0, keep_firing_for_s=0)
+    bench.rules.put(rule)
+    bench.process = bench.fresh_container()
+    rng = np.random.default_rng(8)
+    _feed(bench, 1, rng)
+    for seq in range(2, 20):
+        at = NOW + 240 * 5000 + seq * 5000
+        block = SampleBlock(np.array([at]), (SeriesKey.of("cpu.percent"),), np.array([[5.0]]))
+        bench.process.handle(Batch(f"b-{seq}", HOST, SPOOL, seq, 1, at, block), at)
+    (first, *_) = [s for s in bench.signals.messages if s.source == "rule_gone"]
+    assert first.reason == "load.1m has sent nothing for 1 min 5 s, although its host reports."
+
+
+METRICS = ("load.1m", "memory.used_percent", "net.bytes_sent_per_second")
+
+
+def _feed(bench: Bench, seq: int, rng: np.random.Generator, jump: float = 0.0, jumping: int = 3) -> None:
+    """Send 20 minutes of three quiet metrics; the first ``jumping`` move by ``jump`` for the last minute."""
+    times = NOW + ((seq - 1) * 240 + np.arange(1, 241)) * 5000
+    values = 50.0 + rng.normal(0, 1, (240, 3))
+    values[-12:, :jumping] += jump
+    block = SampleBlock(times, tuple(SeriesKey.of(name) for name in METRICS), values)
+    batch = Batch(f"b-{seq}", HOST, SPOOL, seq, 1, int(times[-1]), block)
+    assert bench.process.handle(batch, int(times[-1])) is Standing.STORED
+
+
+def _memory(bench: Bench) -> Memory:
+    return decode_memory(RedisHostMemory(connect(bench.redis_url)).load(HOST))
+
+
+def _detector_series(bench: Bench) -> int:
+    return len(_memory(bench).detectors["default"].series)
+
+
+def _seen(bench: Bench) -> int:
+    """Return how many samples of its first series the default detector has learned from."""
+    detector = registry.get("default")
+    state = unpack(detector, _memory(bench).detectors["default"].state)
+    return int(state["calibration"]["seen"][0])

@@ -2,6 +2,7 @@
 
 from functions.api.routes import (
     agents,
+    anomalies,
     audit,
     auth,
     channels,
@@ -22,6 +23,7 @@ from functions.api.routes import (
 
 ROUTERS = (
     agents.router,
+    anomalies.router,
     audit.router,
     auth.router,
     channels.router,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farwatch.adapters.channels.book import Book
     from farwatch.adapters.mail import SmtpMail
     from farwatch.adapters.passwords import Argon2Passwords
+    from farwatch.adapters.postgres.anomalies import PostgresAnomalies
     from farwatch.adapters.postgres.audit import PostgresAuditLog
     from farwatch.adapters.postgres.channels import PostgresChannels
     from farwatch.adapters.postgres.credentials import PostgresCredentials
@@ -41,9 +42,11 @@ if TYPE_CHECKING:
     from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
     from farwatch.domain.routing import Channel
     from farwatch.http.cursors import Cursors
+    from farwatch.ports.anomalies import RunsDetectors
     from farwatch.ports.deliveries import Sender
     from farwatch.ports.metric_store import MetricStore
     from farwatch.services.access import Access
+    from farwatch.services.anomalies import Anomalies
     from farwatch.services.api_tokens import ApiTokens
     from farwatch.services.auth import Auth
     from farwatch.services.channels import ManageChannels, ManagePreferences
@@ -344,7 +347,6 @@ class Container:
     @cached_property
     def process(self) -> Process:
         """The use case behind ``samples.fifo``."""
-        from farwatch.adapters.postgres.anomalies import PostgresAnomalies
         from farwatch.services.process import Process
 
         return Process(
@@ -353,10 +355,33 @@ class Container:
             self.rules,
             self.agent_cache,
             self.host_memory,
-            PostgresAnomalies(self.database),
+            self.anomaly_log,
             self.signals,
             self.pushes,
         )
+
+    @cached_property
+    def anomaly_log(self) -> PostgresAnomalies:
+        """Anomalies and what people say of them."""
+        from farwatch.adapters.postgres.anomalies import PostgresAnomalies
+
+        return PostgresAnomalies(self.database)
+
+    @cached_property
+    def detect_function(self) -> RunsDetectors:
+        """Runs a named detector over a range."""
+        import boto3
+
+        from farwatch.adapters.functions import DetectFunction
+
+        return DetectFunction(boto3.client("lambda"), self.settings.detect_function)
+
+    @cached_property
+    def anomalies(self) -> Anomalies:
+        """What people do with anomalies."""
+        from farwatch.services.anomalies import Anomalies
+
+        return Anomalies(self.anomaly_log, self.hosts, self.metric_store, self.detect_function)
 
     @cached_property
     def sealer(self) -> Sealer:

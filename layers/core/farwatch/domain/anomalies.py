@@ -14,7 +14,7 @@ from enum import StrEnum
 from farwatch.domain.flapping import count_after_firing, keep_firing_s
 from farwatch.domain.samples import SeriesKey
 
-TOGETHER = 2
+TOGETHER = 3
 """Metrics unusual at once that make an episode."""
 
 TOGETHER_TO_WARN = 4
@@ -25,6 +25,9 @@ HOST_LINE = 0.8
 
 HOST_MINUTES = 5
 """Minutes in a row at that score for an episode to warn."""
+
+KNOWN_MINUTES = 1440
+"""A host is not called unusual before it has been seen for a day: until then half of what it does is new."""
 
 RECENT_MS = 5 * 60_000
 """Anomalies this close belong together."""
@@ -59,13 +62,14 @@ class Anomaly:
 
 @dataclass(slots=True)
 class HostScore:
-    """The whole-host score: the last one in [0, 1], for how many minutes it has been at ``HOST_LINE`` or above, and the
-    metrics that add most to it, most first.
+    """The whole-host score: the last one in [0, 1], for how many minutes it has been at ``HOST_LINE`` or above, the metrics
+    that add most to it, most first, and how many minutes have been seen in all.
     """
 
     score: float = 0.0
     minutes: int = 0
     metrics: list[str] = field(default_factory=list)
+    seen: int = 0
 
 
 @dataclass(slots=True)
@@ -139,7 +143,7 @@ def close(episode: Episode, now: int) -> None:
 
 def _warns(episode: Episode, host: HostScore) -> bool:
     metrics = {anomaly.key.metric for anomaly in episode.recent.values()}
-    return len(metrics) >= TOGETHER_TO_WARN and host.minutes >= HOST_MINUTES
+    return len(metrics) >= TOGETHER_TO_WARN and host.minutes >= HOST_MINUTES and host.seen >= KNOWN_MINUTES
 
 
 def _forget(episode: Episode, now: int) -> None:

@@ -56,6 +56,8 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         422, "No forecast possible", "The detail says what is missing, mostly more history; try again later."
     ),
     "unknown_forecast": ProblemType(404, "Unknown forecast", "Check the id; forecasts are kept for 90 days."),
+    "unknown_anomaly": ProblemType(404, "Unknown anomaly", "Check the id."),
+    "no_verdict": ProblemType(404, "No verdict to take back", "Nobody has judged this anomaly."),
     # Idempotency
     "idempotency_key_invalid": ProblemType(
         422, "Idempotency key not usable", "Use 1–128 visible ASCII characters, for example a UUID."

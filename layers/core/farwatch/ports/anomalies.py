@@ -1,16 +1,96 @@
-"""Where anomalies are kept."""
+"""Where anomalies, and what people say of them, are kept; and who runs a detector over a range."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from farwatch.domain.anomalies import Anomaly
+from farwatch.domain.samples import SeriesKey
+
+
+class Verdict(StrEnum):
+    """What a person says of an anomaly."""
+
+    FALSE_ALARM = "false_alarm"
+    REAL = "real"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnomaly:
+    """An anomaly with its id, when it was raised (epoch ms), and what was said of it, if anything."""
+
+    id: str
+    anomaly: Anomaly
+    raised_at: int
+    verdict: Verdict | None
+    said_by: str | None
+    said_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyFilter:
+    """Which anomalies a list asks for; None asks for all. Times are epoch ms, ``start`` included and ``end`` not."""
+
+    host_id: str | None = None
+    metric: str | None = None
+    detector: str | None = None
+    start: int | None = None
+    end: int | None = None
+    min_score: float = 0.0
 
 
 class AnomalyLog(Protocol):
-    """An append-only log of anomalies."""
+    """What ``process`` needs of the log: keep anomalies, and know what people have set."""
 
     def append(self, anomalies: Sequence[Anomaly]) -> None:
         """Keep them; one that is already there (same host, detector, series and time) is left as it was raised."""
+        ...
+
+    def false_alarms(self, host_id: str) -> Sequence[tuple[SeriesKey, str, float]]:
+        """Return (series, detector, score) of each anomaly of the host that was called a false alarm, by time."""
+        ...
+
+    def detectors(self) -> Sequence[tuple[str, str]]:
+        """Return the detectors people have chosen, as (metric glob, name or ``off``), first match first."""
+        ...
+
+
+class AnomalyStore(AnomalyLog, Protocol):
+    """The log as people read it."""
+
+    def find(self, wanted: AnomalyFilter, limit: int, before: tuple[int, str] | None) -> list[StoredAnomaly]:
+        """Return at most ``limit`` anomalies, newest first, that come after the position ``before`` (at, id)."""
+        ...
+
+    def get(self, anomaly_id: str) -> StoredAnomaly | None:
+        """Return one anomaly."""
+        ...
+
+    def judge(self, anomaly_id: str, verdict: Verdict, by: str) -> bool:
+        """Keep the verdict, in place of an earlier one; False when there is no such anomaly."""
+        ...
+
+    def unjudge(self, anomaly_id: str) -> bool:
+        """Take the verdict back; False when there was none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A detector's answer for a run of samples, one entry each; the expected range is None while unknown."""
+
+    score: list[float]
+    low: list[float | None]
+    high: list[float | None]
+    pattern: list[str]
+
+
+class RunsDetectors(Protocol):
+    """The ``detect`` function."""
+
+    def run(self, detector: str, times: list[int], values: list[float]) -> Scored:
+        """Score the samples (epoch ms, value) in order; raises InvalidInput when refused, Unavailable when down."""
         ...

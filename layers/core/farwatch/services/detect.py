@@ -208,6 +208,7 @@ def _close_minute(memory: HostMemoryOfScore, detector: HostDetector, state: npt.
         score,
         memory.score.minutes + 1 if score >= HOST_LINE else 0,
         [memory.metrics[index] for index in np.argsort(-blame)[:5] if blame[index] > 0],
+        memory.score.seen + 1,
     )
     memory.sums, memory.counts = [0.0] * len(memory.metrics), [0] * len(memory.metrics)
 

@@ -89,11 +89,17 @@ def evaluate(
 
 
 def warm_up(
-    memory: Memory, history: SampleBlock, host: Host, rules: Sequence[Rule], sensitivity: Sensitivity
+    memory: Memory,
+    history: SampleBlock,
+    minutes: SampleBlock,
+    host: Host,
+    rules: Sequence[Rule],
+    sensitivity: Sensitivity,
 ) -> None:
     """Fold stored history into an empty memory, silently: detectors learn it, and rules come to stand where they stood.
 
     An incident that was open when the memory was lost thus goes on as the same episode, and nothing old is raised.
+    ``history`` holds the last hours as they were sampled; ``minutes``, means of minutes, go further back.
     """
     for rule in rules:
         if applies_to_host(rule, host.labels):
@@ -101,7 +107,7 @@ def warm_up(
             for _ in walk(rule, states, history, _last_seen(memory)):
                 pass
     detect(memory.detectors, history, host, sensitivity)
-    score_host(memory.host, history)
+    score_host(memory.host, minutes)
     _note_latest(memory, history)
 
 

@@ -23,10 +23,16 @@ from farwatch.ports.anomalies import AnomalyLog
 from farwatch.ports.hosts import AgentCache, HostMemory, Hosts, Rules
 from farwatch.ports.messaging import PushQueue, SignalQueue
 from farwatch.ports.metric_store import MetricStore
-from farwatch.services.evaluation import Memory, decode_memory, encode_memory, evaluate
+from farwatch.services.anomalies import history_of, sensitivity_of
+from farwatch.services.detect import Sensitivity
+from farwatch.services.evaluation import Memory, decode_memory, encode_memory, evaluate, warm_up
 
 RULES_TTL_S = 5.0
 HOST_TTL_S = 30.0
+SENSITIVITY_TTL_S = 60.0
+WARM_UP_SAMPLES = 2000
+WARM_UP_MS = 6 * 3_600_000
+WARM_UP_HOST_MS = 2 * 86_400_000
 KEY_METRICS = ("cpu.percent", "memory.used_percent", "disk.used_percent", "load.1m")
 
 
@@ -63,6 +69,7 @@ class Process:
         self._pushes = pushes
         self._known_rules: tuple[float, Sequence[Rule]] = (0.0, ())
         self._known_hosts: dict[str, tuple[float, Host | None]] = {}
+        self._sensitivity: dict[str, tuple[float, Sensitivity]] = {}
         self._fallback: dict[str, bytes] = {}
 
     def handle(self, batch: Batch, now: int) -> Standing:
@@ -93,12 +100,25 @@ class Process:
         return Standing.STORED
 
     def _evaluate(self, batch: Batch, host: Host, now: int) -> Memory:
-        outcome = evaluate(self._recall(batch.host_id), batch, host, self._current_rules(), now)
+        sensitivity = self._current_sensitivity(host.id)
+        memory = self._recall(host.id)
+        if not memory.folded_through and len(batch.samples.times):
+            self._warm_up(memory, host, int(batch.samples.times[0]), sensitivity)
+        outcome = evaluate(memory, batch, host, self._current_rules(), now, sensitivity)
         if outcome.anomalies:
             self._anomalies.append(outcome.anomalies)
         if outcome.signals:
             self._signals.send(outcome.signals)
         return outcome.memory
+
+    def _warm_up(self, memory: Memory, host: Host, before: int, sensitivity: Sensitivity) -> None:
+        """Read back what was stored before the batch, once, when nothing is remembered of the host."""
+        back = min(WARM_UP_MS, round(WARM_UP_SAMPLES * host.interval_s * 1000))
+        history = history_of(self._store, host.id, before - back, before)
+        if len(history.times):
+            minutes = history_of(self._store, host.id, before - WARM_UP_HOST_MS, before, 60)
+            warm_up(memory, history, minutes, host, self._current_rules(), sensitivity)
+            logger.info("warmed up", extra={"host_id": host.id, "samples": history.count()})
 
     def _recall(self, host_id: str) -> Memory:
         try:
@@ -156,3 +176,10 @@ class Process:
             rules = self._rules.all()
             self._known_rules = (time.monotonic() + RULES_TTL_S, rules)
         return rules
+
+    def _current_sensitivity(self, host_id: str) -> Sensitivity:
+        until, known = self._sensitivity.get(host_id, (0.0, Sensitivity()))
+        if time.monotonic() >= until:
+            known = sensitivity_of(self._anomalies, host_id)
+            self._sensitivity[host_id] = (time.monotonic() + SENSITIVITY_TTL_S, known)
+        return known

@@ -1,0 +1,214 @@
+"""Anomalies as people meet them: look at one, have a detector look again, say that it was a false alarm.
+
+Feedback never touches the anomaly. The threshold of a series is computed from the list of its false alarms each time it is
+needed, so that taking a verdict back is all there is to undoing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from farwatch.detection import feedback, registry
+from farwatch.domain.retention import MINUTE, RAW, Resolution, Retention
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.errors import FieldError, InvalidInput, NotFound
+from farwatch.ports.anomalies import (
+    AnomalyLog,
+    AnomalyStore,
+    RunsDetectors,
+    Scored,
+    StoredAnomaly,
+    Verdict,
+)
+from farwatch.ports.hosts import Hosts
+from farwatch.ports.metric_store import MetricStore
+from farwatch.services.detect import STREAMING, Sensitivity
+
+MAX_SAMPLES = 5000
+"""An on-demand run looks at no more samples: with the slowest detector they take about ten seconds."""
+
+MAX_RANGE_MS = 30 * 86_400_000
+_DAY_MS = 86_400_000
+_BEFORE, _SHOWN, _AFTER = 1500, 120, 60
+"""Samples that the detector learns from, and those shown before and after an anomaly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a detector says of a range: ``times`` (epoch ms) and ``values`` of ``step_s`` seconds each (0: as sampled)."""
+
+    detector: str
+    step_s: int
+    times: list[int]
+    values: list[float]
+    scored: Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """An anomaly, the threshold its series has now, and the samples around it with the range expected of each.
+
+    ``around`` is None where the samples are no longer kept. The range is what the detector expects having learned from the
+    samples before; the anomaly's own ``expected_low`` and ``expected_high`` are what it expected when it was raised.
+    """
+
+    stored: StoredAnomaly
+    threshold: float
+    around: Run | None
+
+
+class Anomalies:
+    """The use cases behind ``/api/v1/anomalies``."""
+
+    def __init__(self, log: AnomalyStore, hosts: Hosts, store: MetricStore, detectors: RunsDetectors) -> None:
+        self._log = log
+        self._hosts = hosts
+        self._store = store
+        self._detectors = detectors
+
+    def inspect(self, anomaly_id: str, now: int) -> Inspection:
+        """Return the anomaly and its surroundings; raises NotFound."""
+        stored = self._found(anomaly_id)
+        return Inspection(stored, self.threshold(stored), self._around(stored, now))
+
+    def threshold(self, stored: StoredAnomaly) -> float:
+        """Return the threshold in force for the anomaly's series and detector."""
+        mine = [
+            score
+            for key, detector, score in self._log.false_alarms(stored.anomaly.host_id)
+            if key == stored.anomaly.key and detector == stored.anomaly.detector
+        ]
+        return feedback.threshold(mine)
+
+    def judge(self, anomaly_id: str, verdict: Verdict, by: str) -> StoredAnomaly:
+        """Keep what a person says of the anomaly, and return it; raises NotFound."""
+        if not self._log.judge(anomaly_id, verdict, by):
+            raise _unknown(anomaly_id)
+        return self._found(anomaly_id)
+
+    def unjudge(self, anomaly_id: str) -> None:
+        """Take the verdict back; raises NotFound when there is no such anomaly or nobody has judged it."""
+        if not self._log.unjudge(anomaly_id):
+            self._found(anomaly_id)
+            raise NotFound("nobody has judged this anomaly", code="no_verdict")
+
+    def run(self, host_id: str, key: SeriesKey, detector: str, start: int, end: int, now: int) -> Run:
+        """Run a named detector over [start, end) (epoch ms) of a series, on the finest samples that are kept and few enough.
+
+        Nothing is stored. Raises NotFound for an unknown host, InvalidInput for an unknown detector, a range without samples
+        or over 30 days, Unavailable when the detect function does not answer.
+        """
+        if detector not in registry.DETECTORS:
+            names = ", ".join(registry.DETECTORS)
+            raise InvalidInput(
+                f"there is no detector {detector}", [FieldError("body.detector", f"one of {names}")]
+            )
+        if not 0 <= start < end or end - start > MAX_RANGE_MS:
+            raise InvalidInput(
+                "the range cannot be read",
+                [FieldError("body.from", "before to, and at most 30 days before it, in epoch milliseconds")],
+            )
+        host = self._hosts.get(host_id)
+        if host is None:
+            raise NotFound(f"there is no host {host_id}", code="unknown_host")
+        step_s = _step(start, end, host.interval_s, now)
+        times, values = self._read(host_id, key, start, end, step_s)
+        if not times:
+            raise InvalidInput(
+                "there are no samples of this series in the range",
+                [FieldError("body.metric", "no samples in the range")],
+            )
+        return Run(detector, step_s, times, values, self._detectors.run(detector, times, values))
+
+    def _around(self, stored: StoredAnomaly, now: int) -> Run | None:
+        anomaly = stored.anomaly
+        host = self._hosts.get(anomaly.host_id)
+        interval_ms = 5000 if host is None else round(host.interval_s * 1000)
+        raw = now - anomaly.at < Retention().raw_days * _DAY_MS
+        step_ms = interval_ms if raw else MINUTE * 1000
+        times, values = self._read(
+            anomaly.host_id,
+            anomaly.key,
+            anomaly.at - _BEFORE * step_ms,
+            anomaly.at + _AFTER * step_ms,
+            0 if raw else MINUTE,
+        )
+        if not times or anomaly.detector not in STREAMING:
+            return None
+        detector = registry.get(anomaly.detector)
+        scores = detector.fold(
+            detector.new_state(1), np.array(times, dtype=np.float64) / 1000.0, np.array(values)[:, None]
+        )
+        first = next(
+            (index for index, at in enumerate(times) if at >= anomaly.at - _SHOWN * step_ms), len(times)
+        )
+        scored = Scored(
+            score=scores.score[first:, 0].tolist(),
+            low=[None if np.isnan(low) else low for low in scores.low[first:, 0].tolist()],
+            high=[None if np.isnan(high) else high for high in scores.high[first:, 0].tolist()],
+            pattern=[],
+        )
+        return Run(anomaly.detector, 0 if raw else MINUTE, times[first:], values[first:], scored)
+
+    def _read(
+        self, host_id: str, key: SeriesKey, start: int, end: int, step_s: int
+    ) -> tuple[list[int], list[float]]:
+        resolution = Resolution(RAW if step_s == 0 else MINUTE, step_s)
+        found = self._store.read(host_id, [key.metric], start, end, resolution)
+        data = next((item for item in found if item.key == key), None)
+        if data is None:
+            return [], []
+        return data.times.tolist()[-MAX_SAMPLES:], data.mean.tolist()[-MAX_SAMPLES:]
+
+    def _found(self, anomaly_id: str) -> StoredAnomaly:
+        stored = self._log.get(anomaly_id)
+        if stored is None:
+            raise _unknown(anomaly_id)
+        return stored
+
+
+def sensitivity_of(log: AnomalyLog, host_id: str) -> Sensitivity:
+    """Return what people have set for the detectors of a host: which one, and the thresholds that feedback has moved.
+
+    A verdict counts for the detector that raised the anomaly; it says nothing about another.
+    """
+    detectors = log.detectors()
+    chosen = Sensitivity(detectors)
+    alarms: dict[SeriesKey, list[float]] = {}
+    for key, detector, score in log.false_alarms(host_id):
+        if detector == chosen.detector_of(key.metric):
+            alarms.setdefault(key, []).append(score)
+    return Sensitivity(detectors, {key: feedback.threshold(scores) for key, scores in alarms.items()})
+
+
+def history_of(
+    store: MetricStore, host_id: str, start: int, end: int, step_s: int = 0, metrics: list[str] | None = None
+) -> SampleBlock:
+    """Return the samples of a host in [start, end) (epoch ms) as one block; NaN where a series has none at a time.
+
+    ``step_s`` is 0 for raw samples, else the width of the buckets read from the minute tier; ``metrics`` None means all.
+    """
+    names = metrics if metrics is not None else sorted({key.metric for key in store.series(host_id)})
+    found = (
+        store.read(host_id, names, start, end, Resolution(MINUTE if step_s else RAW, step_s)) if names else []
+    )
+    if not found:
+        return SampleBlock(np.array([], dtype=np.int64), (), np.empty((0, 0)))
+    times = np.unique(np.concatenate([data.times for data in found]))
+    values = np.full((len(times), len(found)), np.nan)
+    for column, data in enumerate(found):
+        values[np.searchsorted(times, data.times), column] = data.mean
+    return SampleBlock(times, tuple(data.key for data in found), values)
+
+
+def _step(start: int, end: int, interval_s: float, now: int) -> int:
+    raw_kept = now - start <= Retention().raw_days * _DAY_MS
+    if raw_kept and (end - start) / 1000 / interval_s <= MAX_SAMPLES:
+        return 0
+    return next(step for step in (60, 300, 600) if (end - start) / 1000 / step <= MAX_SAMPLES)
+
+
+def _unknown(anomaly_id: str) -> NotFound:
+    return NotFound(f"there is no anomaly {anomaly_id}", code="unknown_anomaly")
