@@ -258,7 +258,7 @@ class Panel {
       const previous = { at: null };
       for (let j = 0; j < trace.times.length; j += 1) {
         const at = trace.times[j];
-        if (previous.at !== null && at - previous.at > GAP_STEPS * step && trace.kind !== "marks") {
+        if (trace.kind !== "marks" && isGap(trace.times, j, step)) {
           x.push(iso(previous.at + shift + 1));
           y.push(null);
           if (i === 0) gaps.push([previous.at + step / 2, at - step / 2]);
@@ -358,11 +358,11 @@ class Panel {
     for (const line of this.spec.lines || []) if (high === null) b = Math.max(b, line.value);
     if (b <= a) b = a + 1;
     if (high === null || high === undefined) b = a + (b - a) * 1.12;
-    const base = this.spec.unit.startsWith("B") ? 1024 : 1000;
-    const rough = (b - a) / 4;
-    const unit = base ** Math.floor(Math.log(Math.max(rough, 1e-9)) / Math.log(base));
-    const within = 10 ** Math.floor(Math.log10(rough / unit));
-    const step = [1, 2, 2.5, 5, 10].map((m) => m * within * unit).find((s) => s >= rough) || 10 * within * unit;
+    const rough = Math.max((b - a) / 4, 1e-9);
+    const decade = 10 ** Math.floor(Math.log10(rough));
+    const step = this.spec.unit.startsWith("B")
+      ? 2 ** Math.max(0, Math.ceil(Math.log2(rough)))
+      : [1, 2, 2.5, 5, 10].map((m) => m * decade).find((s) => s >= rough) || 10 * decade;
     const ticks = [];
     for (let v = Math.ceil(a / step) * step; v <= b + step * 1e-6; v += step) ticks.push(v);
     return { range: [a, high === null || high === undefined ? b : b + (b - a) * 0.02], ticks };
@@ -396,7 +396,7 @@ class Panel {
         for (let j = trace.values.length - 1; j >= 0 && value === null; j -= 1) value = trace.values[j];
       } else {
         const j = nearest(trace.times, at);
-        if (j >= 0 && Math.abs(trace.times[j] - at) <= GAP_STEPS * step) value = trace.values[j];
+        if (j >= 0 && Math.abs(trace.times[j] - at) <= GAP_STEPS * usual(trace.times, j, step)) value = trace.values[j];
       }
       const shown = show(value, this.spec.unit);
       if (this.legendValues[i].textContent !== shown) this.legendValues[i].textContent = shown;
@@ -437,6 +437,21 @@ function nearest(times, at) {
 /** Plotly reads numbers on a date axis in the browser's own timezone, and text as it stands: always give it text. */
 function iso(ms) {
   return new Date(ms).toISOString().slice(0, 23);
+}
+
+/** Return how far apart the samples around `j` usually are: at least `step`, more where sampling was slower then. */
+function usual(times, j, step) {
+  const near = [];
+  for (const k of [j - 2, j - 1, j + 1, j + 2]) if (k > 0 && k < times.length) near.push(times[k] - times[k - 1]);
+  near.sort((a, b) => a - b);
+  return Math.max(step, near.length ? near[near.length >> 1] : 0);
+}
+
+/** Whether samples are missing between `j - 1` and `j`, and not merely taken at a slower interval. */
+function isGap(times, j, step) {
+  if (j === 0) return false;
+  const apart = times[j] - times[j - 1];
+  return apart > GAP_STEPS * step && apart > GAP_STEPS * usual(times, j, step);
 }
 
 function rect(x0, x1, fill, opacity) {

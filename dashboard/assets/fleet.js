@@ -85,7 +85,7 @@ class Fleet {
       event.preventDefault();
       this.component.setTriggerValue("open", row.id);
     });
-    const chips = Object.entries(row.labels || {}).slice(0, 4).map(([k, v]) => h("span", { class: "fw-chip" }, `${k}: ${v}`));
+    const chips = Object.entries(row.labels || {}).slice(0, 4).map(([k, v]) => h("span", { class: "fw-chip", title: `${k}: ${v}` }, v));
     row.age = h("time", {});
     const incidents = row.open_incidents
       ? h("a", { href: `${this.data.base}incidents?host=${encodeURIComponent(row.id)}`, class: "fw-count" }, `${row.open_incidents} open`)

@@ -23,7 +23,7 @@ MODELS = {
 }
 HORIZONS = {"24 h": 24, "48 h": 48, "7 days": 168}
 MARK = {"critical": "critical", "high": "critical", "warning": "warning", "info": "info"}
-MOST_OUTLOOKS = 12
+MOST_OUTLOOKS = 8
 HISTORY_POINTS = 900
 UNFIT = 422
 _SHOWN = "farwatch.forecast"

@@ -72,7 +72,7 @@ def take(browser: Browser, address: tuple[str, str, str], arguments: argparse.Na
             _picture(page, arguments.out / f"sign-in-{suffix}")
             chromium.sign_in(page, url, email, password)
             known = {
-                "host": _first(page, "tr.fw-live:has(.fw-count) .fw-open, tr.fw-live .fw-open", "id"),
+                "host": _first(page, "tr.fw-live .fw-open", "id"),
                 "incident": _first(page, ".fw-strip a", "id"),
             }
             for name in arguments.pages:
@@ -93,10 +93,12 @@ def _picture(page: Page, path: Path) -> None:
 
 def _first(page: Page, selector: str, parameter: str) -> str:
     """Return a parameter of the first link of a kind on the fleet page, an empty string when there is none."""
-    page.locator("h2").first.wait_for()
-    page.wait_for_timeout(SETTLE_MS)
     links = page.locator(selector)
-    href = (links.first.get_attribute("href") or "") if links.count() else ""
+    try:
+        links.first.wait_for(timeout=10_000)
+    except NotReady:
+        return ""
+    href = links.first.get_attribute("href") or ""
     return href.partition(f"{parameter}=")[2].partition("&")[0]
 
 
