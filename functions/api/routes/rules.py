@@ -11,16 +11,22 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path
 from pydantic import Field, StringConstraints, model_validator
 
 from farwatch.bootstrap import container
+from farwatch.domain.measures import WINDOWED
 from farwatch.domain.rbac import Permission
-from farwatch.domain.rules import Comparison, Condition, Measure, Rule
+from farwatch.domain.replay import Firing
+from farwatch.domain.rules import Comparison, Condition, Measure, Rule, applies_to_host
 from farwatch.domain.severity import Severity
 from farwatch.errors import NotFound, PreconditionFailed
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
+from farwatch.http.clock import now_ms
 from farwatch.http.etags import check_if_match, etag_of
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.ids import new_id
+from farwatch.services.preview import preview
+from functions.api.routes.hosts import HostId
+from functions.api.routes.predictions import HostName
 
 router = Router()
 
@@ -41,7 +47,10 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class ConditionBody(Body):
-    """One comparison. ``leave`` defaults to ``enter``; ``window_s`` is needed for ``change_per_hour`` (60 s to a day)."""
+    """One comparison. ``leave`` defaults to ``enter``; ``measure`` is what is compared: the ``value``; its
+    ``change_per_hour`` over ``window_s``; how long the series has been silent while its host reports (``silent_s``); or how
+    long until it reaches ``bound`` at the rate of ``window_s`` (``seconds_to_bound``). Windows last 60 s to a day.
+    """
 
     metric: MetricName
     comparison: Comparison
@@ -49,6 +58,7 @@ class ConditionBody(Body):
     leave: Number | None = None
     measure: Measure = Measure.VALUE
     window_s: Seconds = 0
+    bound: Number = 0
 
     @model_validator(mode="after")
     def _fits(self) -> ConditionBody:
@@ -57,8 +67,10 @@ class ConditionBody(Body):
             if (self.leave > self.enter) if above else (self.leave < self.enter):
                 side = "above" if above else "below"
                 raise ValueError(f"leave must not lie {side} enter, or the rule could never end")
-        if self.measure is Measure.CHANGE and self.window_s < 60:
-            raise ValueError("change_per_hour needs window_s of 60 seconds or more")
+        if self.measure in WINDOWED and self.window_s < 60:
+            raise ValueError(f"{self.measure} needs window_s of 60 seconds or more")
+        if self.measure is Measure.SILENT and self.comparison is not Comparison.ABOVE:
+            raise ValueError("silence is trouble above a number of seconds, never below")
         return self
 
 
@@ -85,6 +97,7 @@ class ConditionOut(Answer):
     leave: float | None
     measure: Measure
     window_s: float
+    bound: float
 
 
 class RuleOut(Answer):
@@ -101,6 +114,42 @@ class RuleOut(Answer):
     summary: str
     enabled: bool
     stock: bool
+
+
+class PreviewBody(Body):
+    """A rule, and the host and range (at most 7 days, epoch ms) to try it on."""
+
+    rule: RuleBody
+    host_id: HostName
+    start: Annotated[int, Field(alias="from", ge=0, le=2**53)]
+    to: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class FiringOut(Answer):
+    """One firing: when its conditions first held, when it fired, when it resolved (null: still firing at the end)."""
+
+    began_at: int
+    fired_at: int
+    resolved_at: int | None
+    value: float | None
+    flaps: int
+
+
+class GroupOut(Answer):
+    """A series the rule watches, and its firings in order."""
+
+    metric: str
+    labels: dict[str, str]
+    firings: list[FiringOut]
+
+
+class PreviewOut(Answer):
+    """What the rule would have done. ``applies``: its labels choose the host. ``step_s`` 0 means samples as taken."""
+
+    applies: bool
+    step_s: int
+    samples: int
+    groups: list[GroupOut]
 
 
 class RuleList(Answer):
@@ -128,7 +177,7 @@ def get_rule(rule_id: RuleId) -> Response[RuleOut]:
 @requires(Permission.RULES_WRITE)
 def create_rule(body: RuleBody) -> Response[RuleOut]:
     """Make the rule; it is in force within ten seconds."""
-    rule = _rule(new_id("rule"), body, stock=False)
+    rule = to_rule(new_id("rule"), body, stock=False)
     container().rules.put(rule)
     return created(f"/api/v1/rules/{rule.id}", _out(rule))
 
@@ -139,7 +188,7 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
     """Replace the rule; with ``If-Match`` only when nobody changed it since it was read."""
     old, version = _found(rule_id)
     check_if_match(if_match, version)
-    rule = _rule(rule_id, body, stock=old.stock)
+    rule = to_rule(rule_id, body, stock=old.stock)
     now_at = container().rules.put(rule, expected_version=version if if_match is not None else None)
     if now_at is None:
         raise PreconditionFailed("somebody changed it first: read it again and repeat the change")
@@ -161,6 +210,59 @@ def delete_rule(rule_id: RuleId) -> Response[None]:
     return no_content()
 
 
+@router.get(
+    "/api/v1/hosts/<host_id>/rules",
+    summary="Rules that watch a host",
+    tags=["rules"],
+    responses=problems(404),
+)
+@requires(Permission.RULES_READ)
+def rules_of_host(host_id: HostId) -> RuleList:
+    """Return the enabled rules whose labels choose the host, by name."""
+    made = container()
+    host = made.hosts.get(host_id)
+    if host is None:
+        raise NotFound(f"there is no host {host_id}", code="unknown_host")
+    return RuleList(items=[_out(rule) for rule in made.rules.all() if applies_to_host(rule, host.labels)])
+
+
+@router.post(
+    "/api/v1/rules/preview", summary="Try a rule on history", tags=["rules"], responses=problems(404)
+)
+@requires(Permission.RULES_WRITE)
+def preview_rule(body: PreviewBody) -> PreviewOut:
+    """Replay a host's stored samples against a rule that is not saved, and return when it would have fired, per series."""
+    made = container()
+    seen = preview(
+        to_rule("rule_preview", body.rule, stock=False),
+        made.hosts,
+        made.metric_store,
+        body.host_id,
+        body.start,
+        body.to,
+        now_ms(),
+    )
+    return PreviewOut(
+        applies=seen.applies,
+        step_s=seen.step_s,
+        samples=seen.samples,
+        groups=[
+            GroupOut(metric=key.metric, labels=key.label_map, firings=[_firing(firing) for firing in firings])
+            for key, firings in seen.episodes.items()
+        ],
+    )
+
+
+def _firing(firing: Firing) -> FiringOut:
+    return FiringOut(
+        began_at=firing.began_at,
+        fired_at=firing.fired_at,
+        resolved_at=firing.resolved_at,
+        value=firing.value,
+        flaps=firing.flaps,
+    )
+
+
 def _found(rule_id: str) -> tuple[Rule, int]:
     found = container().rules.get(rule_id)
     if found is None:
@@ -168,7 +270,8 @@ def _found(rule_id: str) -> tuple[Rule, int]:
     return found
 
 
-def _rule(rule_id: str, body: RuleBody, *, stock: bool) -> Rule:
+def to_rule(rule_id: str, body: RuleBody, *, stock: bool) -> Rule:
+    """Return the rule that ``body`` describes."""
     data: dict[str, Any] = body.model_dump(exclude={"conditions"})
     conditions = tuple(Condition(**condition.model_dump()) for condition in body.conditions)
     return Rule(id=rule_id, conditions=conditions, stock=stock, **data)

@@ -1,0 +1,81 @@
+"""What rules compare: change, silence, time until full."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farwatch.domain.measures import NEVER_S, POINTS, remember, seconds_to_bound
+from farwatch.domain.replay import replay
+from farwatch.domain.rules import Comparison, Condition, Measure, Rule
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.domain.severity import Severity
+
+WINDOW_S = 600.0
+FINITE = st.floats(-1e9, 1e9)
+
+
+def window_of(values: list[float], step_s: int = 60) -> list[tuple[int, float]]:
+    window: list[tuple[int, float]] = []
+    for number, value in enumerate(values):
+        remember(window, number * step_s * 1000, value, WINDOW_S)
+    return window
+
+
+def test_a_steady_rise_reaches_its_bound_when_it_does() -> None:
+    window = window_of([50.0 + number for number in range(11)])
+    assert seconds_to_bound(window, WINDOW_S, 100.0) == pytest.approx(40 * 60)
+    assert seconds_to_bound(window, WINDOW_S, 0.0) == NEVER_S
+
+
+def test_falling_free_space_reaches_nothing() -> None:
+    window = window_of([1000.0 - 10 * number for number in range(11)])
+    assert seconds_to_bound(window, WINDOW_S, 0.0) == pytest.approx(90 * 60)
+
+
+def test_what_stands_still_never_arrives_and_what_is_there_has() -> None:
+    assert seconds_to_bound(window_of([50.0] * 11), WINDOW_S, 100.0) == NEVER_S
+    assert seconds_to_bound(window_of([100.0] * 11), WINDOW_S, 100.0) == 0.0
+
+
+def test_a_young_window_says_nothing() -> None:
+    assert seconds_to_bound(window_of([1.0, 2.0]), WINDOW_S, 100.0) is None
+
+
+@given(st.lists(FINITE, min_size=2, max_size=500), FINITE, st.integers(1, 120))
+def test_it_is_never_negative_and_the_window_stays_small(
+    values: list[float], bound: float, step_s: int
+) -> None:
+    window = window_of(values, step_s)
+    assert len(window) <= POINTS
+    left = seconds_to_bound(window, WINDOW_S, bound)
+    assert left is None or 0.0 <= left <= NEVER_S
+
+
+def test_two_conditions_of_a_rule_keep_windows_of_their_own() -> None:
+    rising = Condition("a", Comparison.ABOVE, 100, measure=Measure.CHANGE, window_s=600)
+    falling = Condition("b", Comparison.BELOW, -100, measure=Measure.CHANGE, window_s=600)
+    rule = Rule("rule_x", "Both", (rising, falling), Severity.INFO, for_s=0)
+    times = np.arange(1, 30) * 60_000
+    steps = np.arange(29.0)
+    block = SampleBlock(
+        times, (SeriesKey.of("a"), SeriesKey.of("b")), np.column_stack([steps * 10, -steps * 10])
+    )
+    assert len(replay(rule, block)[SeriesKey.of("a")]) == 1
+
+
+def test_a_series_silent_for_a_day_is_no_longer_watched() -> None:
+    silent = Condition("a", Comparison.ABOVE, 60, measure=Measure.SILENT)
+    rule = Rule("rule_x", "Silent", (silent,), Severity.INFO, for_s=0)
+    block = SampleBlock(np.array([2 * 86_400_000]), (SeriesKey.of("b"),), np.array([[1.0]]))
+    assert replay(rule, block, {SeriesKey.of("a"): 1}) == {}
+    assert len(replay(rule, block, {SeriesKey.of("a"): 2 * 86_400_000 - 90_000})[SeriesKey.of("a")]) == 1
+
+
+def test_a_series_never_seen_is_not_silent() -> None:
+    silent = Condition("a", Comparison.ABOVE, 60, measure=Measure.SILENT)
+    rule = Rule("rule_x", "Silent", (silent,), Severity.INFO, for_s=0)
+    block = SampleBlock(np.array([1000, 900_000]), (SeriesKey.of("a"),), np.full((2, 1), np.nan))
+    assert replay(rule, block) == {SeriesKey.of("a"): []}
