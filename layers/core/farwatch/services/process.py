@@ -115,8 +115,8 @@ class Process:
         """Read back what was stored before the batch, once, when nothing is remembered of the host."""
         back = min(WARM_UP_MS, round(WARM_UP_SAMPLES * host.interval_s * 1000))
         history = history_of(self._store, host.id, before - back, before)
-        if len(history.times):
-            minutes = history_of(self._store, host.id, before - WARM_UP_HOST_MS, before, 60)
+        minutes = history_of(self._store, host.id, before - WARM_UP_HOST_MS, before, 60)
+        if len(history.times) or len(minutes.times):
             warm_up(memory, history, minutes, host, self._current_rules(), sensitivity)
             logger.info("warmed up", extra={"host_id": host.id, "samples": history.count()})
 
