@@ -35,7 +35,7 @@ def finite_state(state):
     names = state.dtype.names
     if names is None:
         return not np.isnan(state.astype(np.float64)).any()
-    may_be_nan = {"since", "season", "previous", "usual"}
+    may_be_nan = {"since", "season", "previous", "usual", "windows", "recent"}
     return all(finite_state(state[name]) for name in names if name not in may_be_nan)
 
 
@@ -206,7 +206,8 @@ def test_a_host_survives_any_values(values):
 
 def test_a_host_with_more_metrics_than_are_watched_directly_keeps_a_bounded_state():
     small, large = HostDetector(40), HostDetector(400)
-    assert large.dtype.itemsize - small.dtype.itemsize < 360 * 300
+    assert large.dtype.itemsize - small.dtype.itemsize < 360 * 450
+    assert large.dtype.itemsize < 400 * 2048
     scores = large.fold(large.new_state(), clock(300), host_values(300, 400)).score
     assert np.isfinite(scores).all()
 
@@ -221,6 +222,29 @@ def test_host_scores_do_not_depend_on_how_rows_are_cut_into_calls_even_through_b
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     with pytest.raises(StateError):
         HostDetector(5).unpack(detector.pack(state))
+
+
+def test_a_host_is_odd_when_a_metric_takes_a_course_it_never_took_and_less_so_when_it_took_it_before():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 0.1, (2400, 4)) + np.where(np.arange(2400) % 40 < 20, 10.0, 20.0)[:, None]
+    for start in (1200, 1400, 1600, 1800, 2000, 2200):
+        values[start : start + 15, :] += 7.0
+    detector = HostDetector(4)
+    scores = detector.fold(detector.new_state(), clock(2400), values).score
+    assert scores[1200:1206].max() >= DEFAULT_THRESHOLD
+    assert scores[2200:2206].max() < scores[1200:1206].max()
+
+
+def test_a_gap_in_one_metric_neither_raises_the_host_score_nor_stays_in_its_memory():
+    values = host_values(1000)
+    gapped = values.copy()
+    gapped[700:720, 1] = np.nan
+    detector = HostDetector(6)
+    state = detector.new_state()
+    scores = detector.fold(state, clock(1000), gapped)
+    assert np.count_nonzero(scores.score[700:730] >= DEFAULT_THRESHOLD) == 0
+    assert (scores.blame[700:720, 1] == 0.0).all()
+    assert np.isfinite(state["windows"][0]).all()
 
 
 def test_a_host_has_metrics():

@@ -1,13 +1,14 @@
 """One score for a whole host from all its metrics: what no single metric shows.
 
-Metrics of a host move together. A host is odd when they no longer do, when many of them jump at once, or
-when it does at four in the morning what it does at noon. Three terms say so, each relative to what is usual
+Metrics of a host move together. A host is odd when they no longer do, when several of them do at once what they
+never did, or when it does at four in the morning what it does at noon. Three terms say so, each relative to what is usual
 for this host:
 
 * *joint*: metrics and their changes, whitened by the running covariance of both, so that every combination of
-  metrics that used to be constant is watched as closely as the metrics themselves; the mean absolute value of
-  the whitened components (a robust Mahalanobis distance);
-* *change*: the mean over the metrics of log(1 + change / usual change of this metric);
+  metrics that used to be constant is watched as closely as the metrics themselves; the squared mean root of the
+  whitened components' sizes (a Mahalanobis distance in which many components count for more than one large one);
+* *novelty*: how far the last minutes of each metric are from anything it has done before (``windows``), relative
+  to how far they usually get: the mean over the metrics of log(1 + distance²);
 * *season*: the mean distance of the metrics from their usual value at this time of day.
 
 The score is the logistic function of a weighted sum of their logarithms, each smoothed over a few samples. It
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from farwatch.detection import windows
 from farwatch.detection.interface import FloatArray, StateArray
 from farwatch.detection.state import StateError
 
@@ -33,23 +35,26 @@ REFIT = 48
 MEMORY = 8640.0
 """Samples over which means and covariances forget: a month at five minutes."""
 
-SHRINK = 1e-3
+SHRINK = 0.03
 """Added to the correlation's eigenvalues: components with less variance than this are noise of the
 measurement."""
 
-SMOOTH = 0.3
+SMOOTH = 0.4
 """Share of the newest sample in the smoothed terms."""
 
-WEIGHTS = np.array([2.0, 1.0, 0.6])
-"""Of the joint, change and season terms' logarithms."""
+WEIGHTS = np.array([1.0, 1.0, 0.6])
+"""Of the joint, novelty and season terms' logarithms."""
 
-FLOOR = 0.01
+FLOOR = 0.05
 """Added to each term relative to its usual size before the logarithm is taken."""
 
 CLIP = 30.0
 """No standardised value counts for more than this."""
 
-CENTRE, WIDTH = 2.3, 2.0
+SAME = 0.01
+"""Windows of a metric that differ by less than this part of its standard deviation are the same."""
+
+CENTRE, WIDTH = 2.4, 2.0
 """The weighted sum that scores a half, and how much more makes it 0.73."""
 
 SLOTS = 48
@@ -73,7 +78,7 @@ class HostScores:
 class HostDetector:
     """The whole-host score for a host of ``n_metrics`` metrics, one record of state for all of them."""
 
-    version = 1
+    version = 2
 
     def __init__(self, n_metrics: int) -> None:
         if n_metrics < 1:
@@ -92,12 +97,12 @@ class HostDetector:
                 ("previous", "<f8", (n_metrics,)),
                 ("mean", "<f8", (n_metrics,)),
                 ("variance", "<f8", (n_metrics,)),
-                ("change", "<f8", (n_metrics,)),
                 ("season", "<f4", (n_metrics, SLOTS)),
                 ("terms", "<f8", (3,)),
                 ("usual", "<f8", (3,)),
                 ("covariance", "<f4", (joint, joint)),
                 ("whitening", "<f4", (joint, joint)),
+                *windows.layout(n_metrics),
             ]
         )
 
@@ -108,6 +113,7 @@ class HostDetector:
         state["previous"] = np.nan
         state["season"] = np.nan
         state["usual"] = np.nan
+        state["windows"] = state["recent"] = np.nan
         return state
 
     def pack(self, state: StateArray) -> bytes:
@@ -153,16 +159,18 @@ class HostDetector:
         scale = np.where(scale > 1e-3 * np.abs(mean), scale, np.where(mean == 0.0, 1.0, 0.2 * np.abs(mean)))
         z = np.where(taken, np.clip((x - mean) / scale, -CLIP, CLIP), 0.0)
         moved = np.where(taken & ~first, np.clip((x - previous) / scale, -CLIP, CLIP), 0.0)
-        jump = np.abs(moved)
-        jumps = np.log1p(jump / (fields["change"] + FLOOR))
+        past, recent, quantile = fields["windows"], fields["recent"], fields["quantile"]
+        seen = np.where(taken, x, np.nan)
+        distance = windows.fold(past, recent, quantile, seen, SAME * scale, int(count))
+        novelty = np.log1p(np.minimum(distance, CLIP / SAME) ** 2)
         slot = int(now % DAY * (SLOTS / DAY))
         usual = fields["season"][:, slot]
         late = np.where(np.isnan(usual) | ~taken, 0.0, np.abs((x - usual) / scale)).clip(0.0, CLIP)
 
         pair = np.concatenate([z, moved] if self._sums is None else [z @ self._sums, moved @ self._sums])
-        joint = float(np.abs(pair @ fields["whitening"]).mean())
+        joint = float(np.sqrt(np.abs(pair @ fields["whitening"])).mean() ** 2)
         terms, typical = fields["terms"], fields["usual"]
-        terms += SMOOTH * (np.array([joint, jumps[taken].mean(), late[taken].mean()]) - terms)
+        terms += SMOOTH * (np.array([joint, novelty[taken].mean(), late[taken].mean()]) - terms)
 
         if count >= self._warm_up:
             if np.isnan(typical).any():
@@ -173,7 +181,7 @@ class HostDetector:
             step = max(1.0 / (1.0 + count - self._warm_up), 1.0 / 1000.0)
             typical *= np.exp(step * np.sign(terms - typical))
             score = 1.0 / (1.0 + np.exp(-(total - CENTRE) / WIDTH))
-            blame = jumps + late
+            blame = novelty + late
         else:
             score, blame = 0.0, np.zeros(len(x))
 
@@ -183,7 +191,6 @@ class HostDetector:
         limited = np.where(taken, limited, 0.0)
         mean += rate * limited
         variance += np.where(taken, rate * ((1.0 - rate) * limited**2 - variance), 0.0)
-        fields["change"] += np.where(taken, max(rate, 0.002) * (jump - fields["change"]), 0.0)
         fields["season"][:, slot] = np.where(
             taken, np.where(np.isnan(usual), x, usual + SEASON_RATE * (x - usual)), usual
         )
