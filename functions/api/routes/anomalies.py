@@ -27,9 +27,10 @@ from functions.api.routes.predictions import HostName, LabelName, LabelValue, Ma
 
 router = Router()
 TAGS = ["anomalies"]
+_FAR = 2**47  # in the year 6429: a later moment has no date in Python
 
 AnomalyId = Annotated[str, Path(pattern=r"^anom_[a-z0-9]{1,60}$", description="Id of the anomaly.")]
-Moment = Annotated[int, Field(ge=0, le=2**53)]
+Moment = Annotated[int, Field(ge=0, le=_FAR)]
 DetectorName = Literal["default", "zscore", "iqr", "isolation_forest", "lof"]
 
 
@@ -147,9 +148,11 @@ class ChoicesOut(Answer):
 def list_anomalies(
     host_id: MaybeHost = None,
     metric: MaybeMetric = None,
-    detector: Annotated[str | None, Query(max_length=40, description="Only this detector.")] = None,
-    start: Annotated[int | None, Query(alias="from", ge=0, le=2**53, description="Not before.")] = None,
-    to: Annotated[int | None, Query(ge=0, le=2**53, description="Before.")] = None,
+    detector: Annotated[
+        str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Only this detector.")
+    ] = None,
+    start: Annotated[int | None, Query(alias="from", ge=0, le=_FAR, description="Not before.")] = None,
+    to: Annotated[int | None, Query(ge=0, le=_FAR, description="Before.")] = None,
     min_score: Annotated[float, Query(ge=0, le=1, description="With this score or a higher one.")] = 0.0,
     limit: Annotated[Limit, Query()] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,

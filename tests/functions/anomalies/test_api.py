@@ -235,3 +235,8 @@ def test_running_a_detector_says_what_is_wrong_with_the_question(
     made.metric_store.write("host_a", SampleBlock(np.array([now - 5000]), (CPU,), np.array([[1.0]])), now)
     function.broken = True
     assert call("POST", path, body=good)[0] == 503
+
+
+def test_a_moment_beyond_any_calendar_is_refused(made: Container) -> None:
+    status, body = call("GET", "/api/v1/anomalies", query={"from": str(2**53)})
+    assert (status, body["errors"][0]["loc"]) == (422, "query.from")
