@@ -125,8 +125,8 @@ def test_load_opens_one_incident_told_once_everywhere_and_its_end_is_told_once(
         until(
             lambda: len(ends.mailbox.mails) and ends.slack and ends.pagerduty, 90, "an alert on every channel"
         )
-    opened = [i for i in must(stack.call("GET", "/api/v1/incidents"))["items"] if i["state"] != "resolved"]
-    assert len(opened) == 1
+    opened = must(stack.call("GET", "/api/v1/incidents?state=open"))["items"]
+    assert len(opened) == 1, [i["title"] for i in opened]
     incident = opened[0]
     until(
         lambda: len(ends.mailbox.mails) >= 2 and len(ends.slack) >= 2 and len(ends.pagerduty) >= 2,
