@@ -49,6 +49,21 @@ def test_any_history_gives_ordered_finite_bounded_quantiles_or_a_clear_refusal(
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("shape", ["every other value missing", "falling always"])
+def test_a_counter_whose_growth_was_never_seen_step_by_step_is_forecast_all_the_same(
+    name: str, shape: str
+) -> None:
+    values = np.arange(7.0 * DAY)
+    if shape == "falling always":
+        values = values[::-1].copy()
+    else:
+        values[1::2] = np.nan
+    forecast = get(name).forecast(History(0.0, 3600.0, values, counter=True), DAY)
+    assert np.isfinite(forecast.quantiles).all()
+    assert (np.diff(forecast.quantiles, axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize("value", [0.0, 100.0, -7.5])
 def test_a_constant_series_stays_constant(name: str, value: float) -> None:
     forecast = get(name).forecast(History(0.0, 3600.0, np.full(7 * DAY, value)), 2 * DAY)

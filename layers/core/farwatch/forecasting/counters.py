@@ -10,8 +10,16 @@ from farwatch.forecasting.history import Floats, History
 
 
 def increments(history: History) -> History:
-    """The growth of a counter per step: a gauge one step shorter, unknown where the counter fell."""
+    """The growth of a counter per step: a gauge one step shorter, unknown where the counter fell.
+
+    Where no two neighbouring values are known, the growth across each hole is spread over it; a counter that only ever
+    fell has not grown.
+    """
     growth = np.diff(history.values)
+    if not (growth >= 0).any():
+        growth = np.diff(history.filled())
+        if not (growth >= 0).any():
+            growth = np.zeros(len(growth))
     growth[growth < 0] = np.nan
     return replace(history, start=history.start + history.step, values=growth, counter=False)
 
@@ -35,7 +43,7 @@ def _growth_power(history: History) -> float:
 
     Compares single steps with half days, both less the usual growth at that time of day.
     """
-    growth = increments(history).filled() if np.isfinite(np.diff(history.values)).any() else np.zeros(1)
+    growth = increments(history).filled()
     day = history.day
     half = max(day // 2, 2)
     days = len(growth) // day
