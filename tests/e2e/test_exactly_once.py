@@ -105,7 +105,9 @@ def test_nothing_is_lost_or_doubled_when_every_part_is_killed_under_load(
             stack.kill(part)
             stack.wait_until_back(part, before)
             # The next one is killed while batches flow again, not while the whole is still getting up.
-            _wait(lambda: all(a.spool.batches <= 8 for a in agents), 90, f"samples to flow again after {part}")
+            _wait(
+                lambda: all(a.spool.batches <= 8 for a in agents), 90, f"samples to flow again after {part}"
+            )
         for agent in agents:
             agent.stop_sampling()
         _wait(lambda: not any(a.spool.batches for a in agents), 120, "every spool to be confirmed")
