@@ -65,7 +65,7 @@ _NOT_A_SECRET = re.compile(
       | ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$   # identifiers
       | ^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$                                 # names of environment variables
       | ^[A-Za-z_]\w{0,29}(?:\.[A-Za-z_]\w{0,29})+$   # dotted names
-      | \w\( | ^[\w-]+(?:/[\w.-]+){2,}$   # calls, and paths such as prod/farm/db
+      | \w\( | ^[\w-]+(?:/[\w.-]+){2,}$   # calls, and paths such as prod/shop/db
     """
 )
 
