@@ -24,6 +24,7 @@ MODELS = {
 HORIZONS = {"24 h": 24, "48 h": 48, "7 days": 168}
 MARK = {"critical": "critical", "high": "critical", "warning": "warning", "info": "info"}
 MOST_OUTLOOKS = 8
+SOON_S = 72 * HOUR
 HISTORY_POINTS = 900
 UNFIT = 422
 _SHOWN = "farwatch.forecast"
@@ -51,12 +52,7 @@ def page() -> None:
 def _capacity(outlooks: list[Outlook], names: dict[str, str]) -> None:
     rows = []
     for number, one in enumerate(outlooks[:MOST_OUTLOOKS]):
-        alert = one.get("alert")
-        mark = (
-            (MARK[alert], SEVERITY_ICON[alert], SEVERITY_WORD[alert])
-            if alert in MARK
-            else ("ok", "✓", "Fine")
-        )
+        mark = _mark(one)
         when = "not within a year" if one["median_s"] is None else f"in about {ago(one['median_s'])}"
         what = series_name(one["metric"], one["labels"])
         now = amount(one["current"], one["unit"])
@@ -77,6 +73,15 @@ def _capacity(outlooks: list[Outlook], names: dict[str, str]) -> None:
         st.query_params.update({"host": one["host_id"], "series": series_name(one["metric"], one["labels"])})
         st.session_state.pop("forecast-host", None)
         st.session_state.pop("forecast-series", None)
+
+
+def _mark(outlook: Outlook) -> tuple[str, str, str]:
+    """Return the outlook's alarm; soon but without one, the estimate says too little to raise it."""
+    alert = outlook.get("alert")
+    if alert in MARK:
+        return MARK[alert], SEVERITY_ICON[alert], SEVERITY_WORD[alert]
+    soon = outlook["median_s"] is not None and outlook["median_s"] < SOON_S
+    return ("info", "?", "Uncertain") if soon else ("ok", "✓", "Fine")
 
 
 def _choose(names: dict[str, str], outlooks: list[Outlook]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from farwatch.domain.samples import SeriesKey
 from farwatch.domain.severity import Severity
-from farwatch.domain.units import duration, show, unit_of
+from farwatch.domain.units import estimate, estimated_range, show, unit_of
 
 HOUR_S = 3600.0
 WARN_S, WARN_LEAVE_S = 72 * HOUR_S, 96 * HOUR_S
@@ -56,9 +56,8 @@ class Outlook:
             return f"{what} is full: {show(self.current, unit)}"
         rate = f"at the last days' rate of {show(self.per_day, unit)} a day"
         if self.low_s is None or self.high_s is None:
-            return f"{what} full in {duration(self.median_s)} or later, {rate}"
-        low, high = duration(self.low_s), duration(self.high_s)
-        return f"{what} full in {duration(self.median_s)}, between {low} and {high}, {rate}"
+            return f"{what} full in {estimate(self.median_s)} or later, {rate}"
+        return f"{what} full in {estimate(self.median_s)}, between {estimated_range(self.low_s, self.high_s)}, {rate}"
 
 
 def alert_level(outlook: Outlook, before: Severity | None) -> Severity | None:

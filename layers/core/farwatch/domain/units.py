@@ -44,6 +44,27 @@ def duration(seconds: float) -> str:
     return ("-" if seconds < 0 else "") + (" ".join(parts[:2]) or "0 s")
 
 
+def estimate(seconds: float) -> str:
+    """Return a duration that is only estimated, in one unit, no finer than it is known: ``25 min``, ``31 h``, ``12 d``."""
+    count, unit = _estimate(seconds)
+    return f"{count} {unit}"
+
+
+def estimated_range(low: float, high: float) -> str:
+    """Return a range of such durations, the unit once where it is the same: ``26 and 44 h``, ``50 min and 3 h``."""
+    (low_count, low_unit), (high_count, high_unit) = _estimate(low), _estimate(high)
+    first = str(low_count) if low_unit == high_unit else f"{low_count} {low_unit}"
+    return f"{first} and {high_count} {high_unit}"
+
+
+def _estimate(seconds: float) -> tuple[int, str]:
+    if seconds < 2 * 3600:
+        return max(round(seconds / 300) * 5, 5), "min"
+    if seconds < 3 * 86_400:
+        return round(seconds / 3600), "h"
+    return round(seconds / 86_400), "d"
+
+
 def _digits(value: float) -> str:
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"

@@ -1,0 +1,32 @@
+"""How the time until something is full is said: no finer than it is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from farwatch.domain.capacity import Outlook
+from farwatch.domain.samples import SeriesKey
+
+HOUR = 3600.0
+ROOT = SeriesKey.of("disk.used_percent", {"mount": "/"})
+
+
+@pytest.mark.parametrize(
+    ("median", "low", "high", "words"),
+    [
+        (30.9 * HOUR, 26.2 * HOUR, 43.7 * HOUR, "disk / full in 31 h, between 26 and 44 h, "),
+        (4.47 * HOUR, 1814.0, 18.2 * HOUR, "disk / full in 4 h, between 30 min and 18 h, "),
+        (168.8 * HOUR, 28.0 * HOUR, 645.0 * HOUR, "disk / full in 7 d, between 28 h and 27 d, "),
+        (40.0, 1.0, 700.0, "disk / full in 5 min, between 5 and 10 min, "),
+    ],
+)
+def test_a_capacity_is_said_in_one_unit_and_with_its_range(
+    median: float, low: float, high: float, words: str
+) -> None:
+    said = Outlook("host_1", ROOT, 0, 100.0, 89.8, 3.14, median, low, high).in_words()
+    assert said == f"{words}at the last days' rate of 3.14 % a day"
+
+
+def test_a_range_without_an_end_is_said_as_or_later() -> None:
+    said = Outlook("host_1", ROOT, 0, 100.0, 5.9, 2.4, 900 * HOUR, 700 * HOUR, None).in_words()
+    assert said == "disk / full in 38 d or later, at the last days' rate of 2.4 % a day"
