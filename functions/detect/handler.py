@@ -1,70 +1,70 @@
-"""Runs a named detector over a range of samples, where that needs scikit-learn: a calculation, no store behind it."""
+"""``looks.fifo`` → detect: the slow detectors look at a host; and on demand, a named detector over samples sent along."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import numpy as np
+from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from farwatch.detection import Pattern, registry
-from farwatch.errors import FieldError, InvalidInput
+from farwatch.adapters.sqs import retry_soon
+from farwatch.bootstrap import container
 from farwatch.observability import logger
+from farwatch.wire.messages import decode_look
+from functions.detect import on_demand
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-MAX_SAMPLES = 20_000
+RESERVE_S = 15.0
+"""What is kept of the time-out for the last series begun and for writing down what was found."""
+
+processor = SqsFifoPartialProcessor(skip_group_on_error=True)
+processor.raise_on_entire_batch_failure = False
 
 
-class DetectRequest(msgspec.Struct):
-    """One series: ``times`` in epoch ms, ``values`` with null for a missing sample, and who is to look at it."""
-
-    detector: str
-    times: list[int]
-    values: list[float | None]
-
-
-class DetectAnswer(msgspec.Struct):
-    """One entry for each sample: its score, the range expected of it (null while unknown) and the pattern's name."""
-
-    detector: str
-    score: list[float]
-    low: list[float | None]
-    high: list[float | None]
-    pattern: list[str]
-
-
-def detect(request: DetectRequest) -> DetectAnswer:
-    """Score the samples in order; raises InvalidInput for an unknown detector or lists that do not match."""
-    if len(request.times) != len(request.values) or len(request.times) > MAX_SAMPLES:
-        raise InvalidInput(
-            "times and values do not match",
-            [FieldError("values", f"one for each time, at most {MAX_SAMPLES}")],
-        )
-    try:
-        detector = registry.get(request.detector)
-    except registry.UnknownDetectorError as error:
-        raise InvalidInput(str(error), [FieldError("detector", str(error))]) from error
-    values = np.array(request.values, dtype=np.float64)[:, None]
-    scores = detector.fold(detector.new_state(1), np.array(request.times, np.float64) / 1000.0, values)
-    return DetectAnswer(
-        detector=request.detector,
-        score=scores.score[:, 0].tolist(),
-        low=[None if np.isnan(v) else v for v in scores.low[:, 0].tolist()],
-        high=[None if np.isnan(v) else v for v in scores.high[:, 0].tolist()],
-        pattern=[Pattern(number).name.lower() for number in scores.pattern[:, 0].tolist()],
+def look_at(record: SQSRecord, budget_s: float) -> None:
+    """Look at one host, for about ``budget_s``."""
+    look, now, began = decode_look(record.body), time.time_ns() // 1_000_000, time.monotonic()
+    watched = container().looks.handle(look, budget_s, now)
+    if watched is None:
+        logger.info("looked at nothing, the host is gone", extra={"host_id": look.host_id})
+        return
+    logger.info(
+        "looked",
+        extra={
+            "host_id": look.host_id,
+            "series": watched.series,
+            "waiting": watched.waiting,
+            "left_out": watched.left_out,
+            "behind_s": (look.through - watched.through) / 1000,
+            "waited_s": (now - look.asked_at) / 1000,
+            "took_s": round(time.monotonic() - began, 3),
+        },
     )
 
 
 @logger.inject_lambda_context(clear_state=True)
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Return a DetectAnswer, or ``{"error": {"code", "message"}}`` when the request cannot be served."""
-    del context
-    try:
-        answer = detect(msgspec.convert(event, DetectRequest))
-    except (InvalidInput, msgspec.ValidationError) as error:
-        return {"error": {"code": "invalid_input", "message": str(error)}}
-    logger.info("detected", extra={"detector": answer.detector, "samples": len(answer.score)})
-    built: dict[str, Any] = msgspec.to_builtins(answer)
-    return built
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """Return the records to deliver again (``batchItemFailures``) or, for a question, its answer."""
+    if "Records" not in event:
+        answer = on_demand.answer(event)
+        logger.info(
+            "detected", extra={"detector": event.get("detector"), "samples": len(answer.get("score", ()))}
+        )
+        return answer
+    left = len(event["Records"])
+
+    def record_handler(record: SQSRecord) -> None:
+        nonlocal left
+        # Each host gets an equal share of what is left; what one does not use, the next have.
+        share = max(context.get_remaining_time_in_millis() / 1000 - RESERVE_S, 0.0) / max(left, 1)
+        left -= 1
+        look_at(record, share)
+
+    failed = process_partial_response(
+        event=event, record_handler=record_handler, processor=processor, context=context
+    )
+    retry_soon(container().sqs, event, failed)
+    return failed

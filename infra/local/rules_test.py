@@ -20,13 +20,17 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from farwatch.domain.hosts import Host
 from farwatch.domain.replay import Firing, replay
 from farwatch.domain.rules import Rule
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.domain.units import duration
+from farwatch.ports.hosts import Hosts
+from farwatch.services.preview import Preview
 from functions.api.routes.rules import RuleBody, to_rule
 
 PASSED, FAILED, UNUSABLE = 0, 1, 2
+MOST_DAYS = 7
 _START_MS = 3_600_000
 _MAX_SAMPLES = 100_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -87,8 +91,10 @@ def main(argv: list[str]) -> int:
         prog="farwatch rules test", description="Try rules before they are saved."
     )
     parser.add_argument("file", type=Path, help="YAML file of rules and tests")
-    parser.add_argument("--history", metavar="HOST", help="replay the stored history of this host id instead")
-    parser.add_argument("--days", type=float, default=1.0, help="how far back (default: 1, at most 7)")
+    parser.add_argument(
+        "--history", metavar="HOST", help="replay the stored history of this host (its name or id) instead"
+    )
+    parser.add_argument("--days", type=_days, default=1.0, help="how far back (default: 1, at most 7)")
     parser.add_argument("--data", metavar="DIR", help="data folder of the running installation")
     asked = parser.parse_args(argv)
     try:
@@ -201,7 +207,14 @@ def _shown(rule: str, labels: Sequence[tuple[str, str]]) -> str:
     return rule + (f" {{{', '.join(f'{name}={value}' for name, value in labels)}}}" if labels else "")
 
 
-def _replay_history(found: RuleFile, host_id: str, days: float, data: str | None) -> int:
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 < days <= MOST_DAYS:  # NaN is not either
+        raise argparse.ArgumentTypeError(f"more than 0 and at most {MOST_DAYS}, not {text}")
+    return days
+
+
+def _replay_history(found: RuleFile, host: str, days: float, data: str | None) -> int:
     from farwatch.bootstrap import Container
     from farwatch.errors import FarwatchError
     from farwatch.services.preview import preview
@@ -214,27 +227,61 @@ def _replay_history(found: RuleFile, host_id: str, days: float, data: str | None
     settings: dict[str, Any] = {} if "SECRETS_FILE" in os.environ else {"secrets_file": home.secrets}
     made = Container(Settings(**settings))
     now = time.time_ns() // 1_000_000
+    start = now - round(days * 86_400_000)
     try:
+        chosen = _host(made.hosts, host)
+        sys.stdout.write(f"{chosen.name} from {_moment(start)} to {_moment(now)} UTC\n")
         for rule in _rules(found):
-            seen = preview(
-                rule, made.hosts, made.metric_store, host_id, now - round(days * 86_400_000), now, now
-            )
-            sys.stdout.write(f"{rule.name}: {seen.samples:,} samples of {len(seen.episodes)} series\n")
-            for key, firings in seen.episodes.items():
-                for firing in firings:
-                    sys.stdout.write(f"  {_told(key, firing)}\n")
+            seen = preview(rule, made.hosts, made.metric_store, chosen.id, start, now, now)
+            sys.stdout.write("".join(f"{line}\n" for line in _report(rule, seen)))
     except FarwatchError as error:
-        raise UnusableError(str(error)) from error
+        raise UnusableError(error.message) from error
     finally:
         made.database.close()
     return PASSED
 
 
-def _told(key: SeriesKey, firing: Firing) -> str:
-    began = datetime.fromtimestamp(firing.fired_at / 1000, UTC)
-    lasted = (
-        "and still is"
-        if firing.resolved_at is None
-        else f"for {duration((firing.resolved_at - firing.fired_at) / 1000)}"
+def _host(hosts: Hosts, asked: str) -> Host:
+    by_id = hosts.get(asked)
+    if by_id is not None:
+        return by_id
+    everyone = hosts.all()
+    named = [host for host in everyone if host.name == asked]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise UnusableError(f"{len(named)} hosts are called {asked}: {', '.join(host.id for host in named)}")
+    known = ", ".join(host.name for host in everyone[:20]) or "none yet"
+    raise UnusableError(f"there is no host {asked}; there are: {known}{' …' if len(everyone) > 20 else ''}")
+
+
+def _report(rule: Rule, seen: Preview) -> list[str]:
+    """Return what a rule would have done, in lines: a summary, then each firing."""
+    if not seen.samples:
+        names = ", ".join(sorted({condition.metric for condition in rule.conditions}))
+        return [f"{rule.name}: nothing to replay, the host has no samples of {names} in this time"]
+    firings = [(key, firing) for key, found in seen.episodes.items() for firing in found]
+    count = len(firings)
+    often = (
+        "would not have fired"
+        if not count
+        else f"would have fired {'once' if count == 1 else f'{count} times'}"
     )
-    return f"{key.text()} would have fired at {began:%Y-%m-%d %H:%M:%S} UTC {lasted}"
+    pace = "minute by minute" if seen.step_s else "every sample"
+    groups = len(seen.episodes)
+    lines = [f"{rule.name}: {often} ({groups} series, {seen.samples:,} values, {pace})"]
+    if not seen.applies:
+        lines.append("  its host_labels do not choose this host: once saved, it would not watch it")
+    firings.sort(key=lambda one: one[1].fired_at)
+    return lines + [f"  {_told(key, firing)}" for key, firing in firings]
+
+
+def _told(key: SeriesKey, firing: Firing) -> str:
+    if firing.resolved_at is None:
+        return f"{_moment(firing.fired_at)} {key.text()}, and still"
+    lasted = duration((firing.resolved_at - firing.fired_at) / 1000)
+    return f"{_moment(firing.fired_at)} {key.text()}, for {lasted}"
+
+
+def _moment(at: int) -> str:
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}"

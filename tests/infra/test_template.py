@@ -120,9 +120,14 @@ def statements() -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def test_looks_leave_room_for_those_who_ask_detect_something() -> None:
+    rows = TEMPLATE["Mappings"]["Concurrency"]
+    assert all(rows["looks"][plan] < rows["detect"][plan] for plan in ("machine", "small", "large"))
+
+
 def test_the_reservations_have_a_row_for_each_function_and_one_for_queues() -> None:
     rows = {properties["FunctionName"]["Fn::Sub"].rpartition("-")[2] for properties in FUNCTIONS.values()}
-    assert set(TEMPLATE["Mappings"]["Concurrency"]) == rows | {"queue"}
+    assert set(TEMPLATE["Mappings"]["Concurrency"]) == rows | {"queue", "looks"}
     # The engine keeps the text of a parameter as text and then compares it with a number.
     for properties in FUNCTIONS.values():
         for event in properties.get("Events", {}).values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Bench:
         self.rules.put(RULE)
         self.process = self.fresh_container()
 
-    def fresh_container(self, redis_url: str | None = None) -> Process:
+    def fresh_container(self, redis_url: str | None = None, **more: Any) -> Process:
         redis = connect(redis_url or self.redis_url)
         return Process(
             self.store,
@@ -79,6 +80,8 @@ class Bench:
             PostgresAnomalies(self.database),
             self.signals,
             self.pushes,
+            Sent(),
+            **more,
         )
 
     def batch(self, seq: int, value: float = 50.0, oldest: int = 1) -> Batch:
@@ -252,6 +255,33 @@ def test_a_wiped_cache_warms_up_from_stored_history_without_alarming(bench: Benc
     assert _detector_series(bench) == 3
     assert _seen(bench) == 4 * 240
     assert [s for s in bench.signals.messages[before:] if s.source == "anomaly"] == []
+
+
+def test_when_a_whole_fleet_is_forgotten_no_host_waits_for_another_to_warm_up(bench: Bench) -> None:
+    seconds = [0.0]
+
+    def clock() -> float:
+        seconds[0] += 1.0  # whatever is done between two glances takes a second
+        return seconds[0]
+
+    with bench.database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_b', 'web-2')")
+    for seq in (1, 2):
+        bench.handle(seq, 97.0)
+        bench.process.handle(replace(bench.batch(seq, 97.0), host_id="host_b"), NOW + seq * 5000)
+    bench.signals.messages.clear()
+    connect(bench.redis_url).flushall()
+    bench.process = bench.fresh_container(clock=clock)
+    assert bench.handle(3, 97.0) is Standing.STORED
+    seconds[0] -= 5.0  # the other host's batch follows at once
+    other = replace(bench.batch(3, 97.0), host_id="host_b")
+    assert bench.process.handle(other, NOW + 15_000) is Standing.STORED
+    assert bench.hosts.stored_through("host_b", SPOOL) == 3
+    assert {signal.host_id for signal in bench.signals.messages} == {HOST}
+    seconds[0] += 60.0
+    bench.process.handle(replace(bench.batch(4, 97.0), host_id="host_b"), NOW + 20_000)
+    firing = [s for s in bench.signals.messages if s.source == RULE.id and s.host_id == "host_b"]
+    assert [(s.state, s.started_at) for s in firing] == [(SignalState.FIRING, NOW + 5000)]
 
 
 def test_a_wiped_cache_goes_on_with_the_same_episode(bench: Bench) -> None:

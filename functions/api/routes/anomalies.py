@@ -22,6 +22,8 @@ from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
 from farwatch.ports.anomalies import AnomalyFilter, StoredAnomaly, Verdict
 from farwatch.services.anomalies import Run
+from farwatch.services.detect import SLOW, Sensitivity
+from farwatch.services.look import standings
 from functions.api.routes.metrics import MetricName
 from functions.api.routes.predictions import HostName, LabelName, LabelValue, MaybeHost, MaybeMetric
 
@@ -32,6 +34,7 @@ _FAR = 2**47  # in the year 6429: a later moment has no date in Python
 AnomalyId = Annotated[str, Path(pattern=r"^anom_[a-z0-9]{1,60}$", description="Id of the anomaly.")]
 Moment = Annotated[int, Field(ge=0, le=_FAR)]
 DetectorName = Literal["default", "zscore", "iqr", "isolation_forest", "lof"]
+PatternName = Literal["spike", "dip", "shift", "drift", "rhythm", "silence", "flat"]
 
 
 class FeedbackOut(Answer):
@@ -76,7 +79,9 @@ class RunOut(Answer):
 
 
 class InspectionOut(AnomalyOut):
-    """An anomaly with the threshold of its series now, and its surroundings (null once they are no longer kept)."""
+    """An anomaly with the threshold of its series now, and its surroundings: null once they are no longer kept, or while the
+    detector does not answer.
+    """
 
     threshold: float
     around: RunOut | None
@@ -121,7 +126,7 @@ class ChoiceBody(Body):
     """Metrics by glob, and the detector that watches them; ``off`` for none."""
 
     metric: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?]{1,100}$")]
-    detector: Literal["default", "zscore", "iqr", "off"]
+    detector: Literal["default", "zscore", "iqr", "isolation_forest", "lof", "off"]
 
 
 class ChoicesBody(Body):
@@ -135,6 +140,27 @@ class ChoiceOut(Answer):
 
     metric: str
     detector: str
+
+
+class WatchedOut(Answer):
+    """A host with series of slow detectors: how many chose one, are watched, and are more than a host may have watched.
+
+    ``looked_at`` and ``behind_s`` (from the last sample seen of every series to the newest) are null until the first look.
+    """
+
+    host_id: str
+    host_name: str
+    chosen: int
+    series: int
+    left_out: int
+    looked_at: int | None
+    behind_s: float | None
+
+
+class WatchedPage(Answer):
+    """Hosts, by name."""
+
+    items: list[WatchedOut]
 
 
 class ChoicesOut(Answer):
@@ -151,6 +177,7 @@ def list_anomalies(
     detector: Annotated[
         str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Only this detector.")
     ] = None,
+    pattern: Annotated[PatternName | None, Query(description="Only what looks like this.")] = None,
     start: Annotated[int | None, Query(alias="from", ge=0, le=_FAR, description="Not before.")] = None,
     to: Annotated[int | None, Query(ge=0, le=_FAR, description="Before.")] = None,
     min_score: Annotated[float, Query(ge=0, le=1, description="With this score or a higher one.")] = 0.0,
@@ -159,12 +186,13 @@ def list_anomalies(
 ) -> Page[AnomalyOut]:
     """Return anomalies, newest first."""
     made = container()
-    wanted = AnomalyFilter(host_id, metric, detector, start, to, min_score)
+    wanted = AnomalyFilter(host_id, metric, detector, pattern, start, to, min_score)
     bound = {
         "list": "anomalies",
         "host": host_id,
         "metric": metric,
         "detector": detector,
+        "pattern": pattern,
         "from": start,
         "to": to,
         "min_score": min_score,
@@ -228,10 +256,42 @@ def get_detectors() -> ChoicesOut:
 @router.put("/api/v1/anomalies/detectors", summary="Choose detectors", tags=TAGS)
 @requires(Permission.CONFIG_WRITE)
 def put_detectors(body: ChoicesBody) -> ChoicesOut:
-    """Replace the choices; in force within a minute. A detector that takes over begins by learning."""
+    """Replace the choices; in force within a minute. A detector that takes over begins by learning.
+
+    ``isolation_forest`` and ``lof`` look at a host every half minute; the others see each batch as it is stored.
+    """
     chosen = [[item.metric, item.detector] for item in body.items]
     container().hosts.set_fleet_config("detectors", chosen, current_caller().principal.id)
     return ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
+
+
+@router.get(
+    "/api/v1/anomalies/detectors/watched",
+    summary="How far the slow detectors have come",
+    tags=TAGS,
+    responses=problems(503),
+)
+@requires(Permission.ANOMALIES_READ)
+def get_watched() -> WatchedPage:
+    """Return, for each host with series that isolation forest or LOF watch, how many they are and how far behind."""
+    made = container()
+    chosen = Sensitivity(made.anomaly_log.detectors())
+    if not any(name in SLOW for _, name in chosen.detectors):
+        return WatchedPage(items=[])
+    return WatchedPage(
+        items=[
+            WatchedOut(
+                host_id=one.host_id,
+                host_name=one.host_name,
+                chosen=one.chosen,
+                series=0 if one.watched is None else one.watched.series,
+                left_out=0 if one.watched is None else one.watched.left_out,
+                looked_at=None if one.watched is None else one.watched.looked_at,
+                behind_s=None if one.behind_ms is None else one.behind_ms / 1000,
+            )
+            for one in standings(made.query.fleet(now_ms()), chosen, made.look_memory)
+        ]
+    )
 
 
 @router.get("/api/v1/anomalies/<anomaly_id>", summary="One anomaly", tags=TAGS, responses=problems(404))

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from farwatch.adapters.redis.client import Redis
     from farwatch.adapters.redis.connections import RedisConnections, RedisPushed
     from farwatch.adapters.redis.credentials import CachedCredentials
+    from farwatch.adapters.redis.looks import RedisLookMemory
     from farwatch.adapters.redis.replies import RedisReplies
     from farwatch.adapters.redis.sessions import RedisSessions, RedisTickets
     from farwatch.adapters.sealing import Sealer
     from farwatch.adapters.sns import SnsEventTopic
-    from farwatch.adapters.sqs import SqsPushQueue, SqsSignalQueue
+    from farwatch.adapters.sqs import SqsLookQueue, SqsPushQueue, SqsSignalQueue
     from farwatch.domain.routing import Channel
     from farwatch.http.cursors import Cursors
     from farwatch.ports.anomalies import RunsDetectors
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from farwatch.services.health import Finding
     from farwatch.services.incidents import Incidents
     from farwatch.services.ingest import Ingest
+    from farwatch.services.look import Looks
     from farwatch.services.notify import Notify
     from farwatch.services.outbox import Publisher
     from farwatch.services.people import ManagePeople
@@ -358,7 +360,29 @@ class Container:
             self.anomaly_log,
             self.signals,
             self.pushes,
+            self.look_queue,
         )
+
+    @cached_property
+    def look_queue(self) -> SqsLookQueue:
+        """The queue from process to detect."""
+        from farwatch.adapters.sqs import SqsLookQueue
+
+        return SqsLookQueue(self.sqs, self.settings.looks_queue_url)
+
+    @cached_property
+    def look_memory(self) -> RedisLookMemory:
+        """What the slow detectors remember of each host."""
+        from farwatch.adapters.redis.looks import RedisLookMemory
+
+        return RedisLookMemory(self.redis)
+
+    @cached_property
+    def looks(self) -> Looks:
+        """The use case behind ``looks.fifo``."""
+        from farwatch.services.look import Looks
+
+        return Looks(self.metric_store, self.hosts, self.anomaly_log, self.look_memory)
 
     @cached_property
     def anomaly_log(self) -> PostgresAnomalies:

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     samples_queue_url: str = Field("", description="SQS FIFO queue from ingest to process.")
     signals_queue_url: str = Field("", description="SQS FIFO queue from process and sweep to incidents.")
     pushes_queue_url: str = Field("", description="SQS queue of WebSocket pushes, to live.")
+    looks_queue_url: str = Field("", description="SQS FIFO queue from process to detect.")
     events_topic_arn: str = Field("", description="SNS topic of incident events.")
     forecast_function: str = Field("", description="Name of the forecast function, invoked by the API.")
     detect_function: str = Field("", description="Name of the detect function, invoked by the API.")

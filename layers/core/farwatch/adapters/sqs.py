@@ -1,4 +1,4 @@
-"""The SQS queues: signals (FIFO, in order for each host) and pushes, sent in batches of ten."""
+"""The SQS queues: samples, signals and looks (FIFO, in order for each host), and pushes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from farwatch.domain.looks import LOOK_EVERY_S, Look
 from farwatch.domain.pushes import Push
 from farwatch.domain.routing import Channel
 from farwatch.domain.signals import Signal
 from farwatch.errors import Misconfigured, Unavailable
 from farwatch.ids import new_id
 from farwatch.observability import logger
-from farwatch.wire.messages import encode_push, encode_signal
+from farwatch.wire.messages import encode_look, encode_push, encode_signal
 
 BATCH = 10
 BATCH_BYTES = 240_000  # SQS takes 256 KiB per request; the difference is room for attributes and ids
@@ -73,6 +74,26 @@ class SqsSampleQueue:
                 MessageBody=message,
                 MessageGroupId=host_id,
                 MessageDeduplicationId=new_id("send"),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("sqs", f"{type(error).__name__} from {self._url.rsplit('/', 1)[-1]}") from error
+
+
+class SqsLookQueue:
+    """``looks.fifo``: grouped by host, so that one container at a time changes what the slow detectors know of a host."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, look: Look) -> None:
+        """Queue the look; of several for one host within ``LOOK_EVERY_S`` SQS itself keeps the first."""
+        try:
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=encode_look(look),
+                MessageGroupId=look.host_id,
+                MessageDeduplicationId=f"{look.host_id}-{look.asked_at // (LOOK_EVERY_S * 1000)}",
             )
         except (BotoCoreError, ClientError) as error:
             raise Unavailable("sqs", f"{type(error).__name__} from {self._url.rsplit('/', 1)[-1]}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from farwatch.domain.anomalies import Anomaly
+from farwatch.domain.looks import Watched
 from farwatch.domain.samples import SeriesKey
 
 
@@ -37,6 +38,7 @@ class AnomalyFilter:
     host_id: str | None = None
     metric: str | None = None
     detector: str | None = None
+    pattern: str | None = None
     start: int | None = None
     end: int | None = None
     min_score: float = 0.0
@@ -47,6 +49,10 @@ class AnomalyLog(Protocol):
 
     def append(self, anomalies: Sequence[Anomaly]) -> None:
         """Keep them; one that is already there (same host, detector, series and time) is left as it was raised."""
+        ...
+
+    def raised_by(self, host_id: str, detectors: Sequence[str], start: int) -> Sequence[Anomaly]:
+        """Return the host's anomalies at or after ``start`` (epoch ms) that one of the detectors raised, by time."""
         ...
 
     def false_alarms(self, host_id: str) -> Sequence[tuple[SeriesKey, str, float]]:
@@ -86,6 +92,25 @@ class Scored:
     low: list[float | None]
     high: list[float | None]
     pattern: list[str]
+
+
+class LookMemory(Protocol):
+    """What the slow detectors remember of a host, as bytes. Lost, it is made again from the metric store.
+
+    Every method raises Unavailable when it is down.
+    """
+
+    def load(self, host_id: str) -> bytes | None:
+        """Return what was saved last, or None."""
+        ...
+
+    def save(self, host_id: str, memory: bytes, watched: Watched) -> None:
+        """Keep ``memory``, and ``watched`` for whoever wants to know how far the detectors have come."""
+        ...
+
+    def watched(self, host_ids: Sequence[str]) -> Mapping[str, Watched]:
+        """Return how the slow detectors stand with each of the hosts that they watch."""
+        ...
 
 
 class RunsDetectors(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from farwatch.domain.events import IncidentEvent
+from farwatch.domain.looks import Look
 from farwatch.domain.pushes import Push
 from farwatch.domain.routing import Channel
 from farwatch.domain.signals import Signal
@@ -23,6 +24,13 @@ class PushQueue(Protocol):
 
     def send(self, pushes: Sequence[Push]) -> None:
         """Queue all of them; raises Unavailable when any could not be queued."""
+
+
+class LookQueue(Protocol):
+    """From ``process`` to ``detect``: one host's looks one at a time."""
+
+    def send(self, look: Look) -> None:
+        """Queue it; raises Unavailable when that could not be done (the next look covers what this one would have)."""
 
 
 class EventTopic(Protocol):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from farwatch.detection import feedback, registry
+from farwatch.detection import Pattern, feedback, registry
 from farwatch.domain.retention import MINUTE, RAW, Resolution, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
-from farwatch.errors import FieldError, InvalidInput, NotFound
+from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
+from farwatch.observability import logger
 from farwatch.ports.anomalies import (
     AnomalyLog,
     AnomalyStore,
@@ -24,15 +25,15 @@ from farwatch.ports.anomalies import (
 )
 from farwatch.ports.hosts import Hosts
 from farwatch.ports.metric_store import MetricStore
-from farwatch.services.detect import STREAMING, Sensitivity
+from farwatch.services.detect import SLOW, Sensitivity
 
 MAX_SAMPLES = 5000
 """An on-demand run looks at no more samples: with the slowest detector they take about ten seconds."""
 
 MAX_RANGE_MS = 30 * 86_400_000
 _DAY_MS = 86_400_000
-_BEFORE, _SHOWN, _AFTER = 1500, 120, 60
-"""Samples that the detector learns from, and those shown before and after an anomaly."""
+_BEFORE, _BEFORE_SLOW, _SHOWN, _AFTER = 1500, 600, 120, 60
+"""Samples that the detector learns from, fewer where it is slow, and those shown before and after an anomaly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Run:
 class Inspection:
     """An anomaly, the threshold its series has now, and the samples around it with the range expected of each.
 
-    ``around`` is None where the samples are no longer kept. The range is what the detector expects having learned from the
-    samples before; the anomaly's own ``expected_low`` and ``expected_high`` are what it expected when it was raised.
+    ``around`` is None where the samples are no longer kept, or a slow detector does not answer. Its range is what the
+    detector expects, having learned from the samples before; the anomaly's own ``expected_low`` and ``expected_high``
+    are what it expected when it was raised.
     """
 
     stored: StoredAnomaly
@@ -131,26 +133,36 @@ class Anomalies:
         times, values = self._read(
             anomaly.host_id,
             anomaly.key,
-            anomaly.at - _BEFORE * step_ms,
+            anomaly.at - (_BEFORE_SLOW if anomaly.detector in SLOW else _BEFORE) * step_ms,
             anomaly.at + _AFTER * step_ms,
             0 if raw else MINUTE,
         )
-        if not times or anomaly.detector not in STREAMING:
+        if not times:
             return None
-        detector = registry.get(anomaly.detector)
-        scores = detector.fold(
-            detector.new_state(1), np.array(times, dtype=np.float64) / 1000.0, np.array(values)[:, None]
-        )
+        try:
+            scored = self._scored(anomaly.detector, times, values)
+        except Unavailable as error:
+            logger.warning("an anomaly is shown without its surroundings", extra={"reason": error.message})
+            return None
         first = next(
             (index for index, at in enumerate(times) if at >= anomaly.at - _SHOWN * step_ms), len(times)
         )
-        scored = Scored(
-            score=scores.score[first:, 0].tolist(),
-            low=[None if np.isnan(low) else low for low in scores.low[first:, 0].tolist()],
-            high=[None if np.isnan(high) else high for high in scores.high[first:, 0].tolist()],
-            pattern=[],
+        shown = Scored(scored.score[first:], scored.low[first:], scored.high[first:], scored.pattern[first:])
+        return Run(anomaly.detector, 0 if raw else MINUTE, times[first:], values[first:], shown)
+
+    def _scored(self, name: str, times: list[int], values: list[float]) -> Scored:
+        if name in SLOW:
+            return self._detectors.run(name, times, values)
+        detector = registry.get(name)
+        scores = detector.fold(
+            detector.new_state(1), np.array(times, dtype=np.float64) / 1000.0, np.array(values)[:, None]
         )
-        return Run(anomaly.detector, 0 if raw else MINUTE, times[first:], values[first:], scored)
+        return Scored(
+            score=scores.score[:, 0].tolist(),
+            low=[None if np.isnan(low) else low for low in scores.low[:, 0].tolist()],
+            high=[None if np.isnan(high) else high for high in scores.high[:, 0].tolist()],
+            pattern=[Pattern(number).name.lower() for number in scores.pattern[:, 0].tolist()],
+        )
 
     def _read(
         self, host_id: str, key: SeriesKey, start: int, end: int, step_s: int

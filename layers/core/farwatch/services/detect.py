@@ -1,7 +1,7 @@
 """Detect: the streaming detectors over a host's block of samples, each series by the detector chosen for its metric.
 
 Detectors that need scikit-learn are not run here: ``process`` must answer for every sample, and they take milliseconds where
-these take microseconds. They run on demand in a function of their own.
+these take microseconds. They watch from a function of their own (``services.look``), half a minute behind.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ OFF = "off"
 STREAMING = ("default", "zscore", "iqr")
 """Detectors quick enough to see every sample."""
 
+SLOW = ("isolation_forest", "lof")
+"""Detectors that look at a host every so often instead."""
+
 _MINUTE_MS = 60_000
 _HOST_METRICS = 24
 """Whole-host scores look at this many metrics: the state grows with their square."""
@@ -47,6 +50,12 @@ class Sensitivity:
     def detector_of(self, metric: str) -> str:
         """Return the name of the metric's detector, or ``off``."""
         return next((name for glob, name in self.detectors if fnmatchcase(metric, glob)), STREAMING[0])
+
+    def slow(self, series: Sequence[SeriesKey]) -> bool:
+        """Return whether any of the series is watched by a slow detector."""
+        if not any(name in SLOW for _, name in self.detectors):
+            return False
+        return any(self.detector_of(key.metric) in SLOW for key in series)
 
 
 class DetectorMemory(msgspec.Struct):

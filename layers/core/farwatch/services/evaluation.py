@@ -36,6 +36,9 @@ class Memory(msgspec.Struct):
     rules: dict[str, dict[str, GroupState]] = {}
     episode: Episode = msgspec.field(default_factory=Episode)
     latest: dict[str, tuple[int, float]] = {}
+    asked_at: int = 0
+    asked_through: int = 0
+    """When ``detect`` was last asked to look at the host, and through which sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +76,19 @@ def evaluate(
     rules: Sequence[Rule],
     now: int,
     sensitivity: Sensitivity | None = None,
+    raised_elsewhere: Sequence[Anomaly] = (),
 ) -> Outcome:
     """Fold the batch into ``memory`` (changed in place) and return the outcome; ``now`` is epoch ms.
 
     Samples older than five minutes teach the detector but fire no rule: their trouble is over or will be seen again.
-    ``sensitivity`` is what people have set of the detectors.
+    ``sensitivity`` is what people have set of the detectors. ``raised_elsewhere`` are anomalies of the last minutes found
+    by slow detectors: they count for the host's episode like the others, once, however often they are given.
     """
     block = _after(batch.samples, memory.folded_through)
     signals = _evaluate_rules(memory, block, batch, host, rules, now)
     anomalies = detect(memory.detectors, block, host, sensitivity or Sensitivity())
     score = score_host(memory.host, block)
-    signals += _episode_signals(memory.episode, anomalies, score, batch, host, now)
+    signals += _episode_signals(memory.episode, [*anomalies, *raised_elsewhere], score, batch, host, now)
     _note_latest(memory, block)
     return Outcome(signals, anomalies, memory)
 

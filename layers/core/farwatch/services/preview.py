@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from farwatch.domain.replay import Firing, replay
 from farwatch.domain.retention import MINUTE, Retention
 from farwatch.domain.rules import Rule, applies_to_host
-from farwatch.domain.samples import SeriesKey
+from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.errors import FieldError, InvalidInput, NotFound
 from farwatch.ports.hosts import Hosts
 from farwatch.ports.metric_store import MetricStore
@@ -15,6 +17,7 @@ from farwatch.services.anomalies import history_of
 
 MAX_RANGE_MS = 7 * 86_400_000
 MAX_RAW = 20_000
+_MINUTE_MS = MINUTE * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class Preview:
     """What a rule would have done.
 
     ``applies`` tells whether the rule's labels choose the host; history is replayed in any case. ``step_s`` is 0 for raw
-    samples, else the width of the buckets replayed. ``episodes`` holds the firings of each group.
+    samples, else the width of the buckets replayed, be it only for the part of which no samples are kept. ``episodes`` holds
+    the firings of each group.
     """
 
     applies: bool
@@ -36,7 +40,7 @@ def preview(
 ) -> Preview:
     """Replay [start, end) (epoch ms, at most 7 days) of a host against ``rule``.
 
-    Raw samples are replayed where they are kept and no more than 20,000 moments, else minutes: a condition that holds for
+    Raw samples are replayed where they are there and no more than 20,000 moments, else minutes: a condition that holds for
     less than that is then not seen. Raises NotFound for an unknown host, InvalidInput for a range that cannot be read.
     """
     if not 0 <= start < end or end - start > MAX_RANGE_MS:
@@ -51,4 +55,19 @@ def preview(
     step_s = 0 if raw_kept and (end - start) / 1000 / host.interval_s <= MAX_RAW else MINUTE
     metrics = sorted({condition.metric for condition in rule.conditions})
     block = history_of(store, host_id, start, end, step_s, metrics)
+    first = int(block.times[0]) if len(block.times) else end
+    if step_s == 0 and first - start > 2 * _MINUTE_MS:
+        # History that was brought along, or a host that was away, may be there as minutes only.
+        older = history_of(store, host_id, start, first - first % _MINUTE_MS, MINUTE, metrics)
+        if len(older.times):
+            block, step_s = _joined(older, block), MINUTE
     return Preview(applies_to_host(rule, host.labels), step_s, block.count(), replay(rule, block))
+
+
+def _joined(older: SampleBlock, newer: SampleBlock) -> SampleBlock:
+    series = tuple(dict.fromkeys((*older.series, *newer.series)))
+    times = np.concatenate([older.times, newer.times])
+    values = np.full((len(times), len(series)), np.nan)
+    for block, rows in ((older, slice(0, len(older.times))), (newer, slice(len(older.times), None))):
+        values[rows, [series.index(key) for key in block.series]] = block.values
+    return SampleBlock(times, series, values)

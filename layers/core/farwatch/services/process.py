@@ -8,12 +8,13 @@ to repeat.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
 
 from farwatch.domain.hosts import Host
+from farwatch.domain.looks import LOOK_EVERY_S, Look
 from farwatch.domain.pushes import Push
 from farwatch.domain.rules import Rule
 from farwatch.domain.samples import Batch
@@ -21,11 +22,18 @@ from farwatch.errors import DependencyError, Unavailable
 from farwatch.observability import logger
 from farwatch.ports.anomalies import AnomalyLog
 from farwatch.ports.hosts import AgentCache, HostMemory, Hosts, Rules
-from farwatch.ports.messaging import PushQueue, SignalQueue
+from farwatch.ports.messaging import LookQueue, PushQueue, SignalQueue
 from farwatch.ports.metric_store import MetricStore
 from farwatch.services.anomalies import history_of, sensitivity_of
-from farwatch.services.detect import Sensitivity
-from farwatch.services.evaluation import Memory, decode_memory, encode_memory, evaluate, warm_up
+from farwatch.services.detect import SLOW, Sensitivity
+from farwatch.services.evaluation import (
+    LATE_AFTER_MS,
+    Memory,
+    decode_memory,
+    encode_memory,
+    evaluate,
+    warm_up,
+)
 
 RULES_TTL_S = 5.0
 HOST_TTL_S = 30.0
@@ -58,6 +66,8 @@ class Process:
         anomalies: AnomalyLog,
         signals: SignalQueue,
         pushes: PushQueue,
+        looks: LookQueue,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._hosts = hosts
@@ -67,6 +77,9 @@ class Process:
         self._anomalies = anomalies
         self._signals = signals
         self._pushes = pushes
+        self._looks = looks
+        self._clock = clock
+        self._next_warm_up = float("-inf")
         self._known_rules: tuple[float, Sequence[Rule]] = (0.0, ())
         self._known_hosts: dict[str, tuple[float, Host | None]] = {}
         self._sensitivity: dict[str, tuple[float, Sensitivity]] = {}
@@ -86,7 +99,7 @@ class Process:
             return Standing.DUPLICATE if batch.seq < expected else Standing.OUT_OF_ORDER
         self._store.write(batch.host_id, batch.samples, now)
         try:
-            memory = self._evaluate(batch, host, now)
+            memory: Memory | None = self._evaluate(batch, host, now)
         except DependencyError:
             raise
         except Exception:  # noqa: BLE001 - a fault in detection must not stop samples from being stored and confirmed
@@ -99,17 +112,43 @@ class Process:
         self._show(batch, host, now)
         return Standing.STORED
 
-    def _evaluate(self, batch: Batch, host: Host, now: int) -> Memory:
+    def _evaluate(self, batch: Batch, host: Host, now: int) -> Memory | None:
+        """Return what is to be remembered of the host; None when it could not be looked at yet."""
         sensitivity = self._current_sensitivity(host.id)
         memory = self._recall(host.id)
         if not memory.folded_through and len(batch.samples.times):
+            began = self._clock()
+            if began < self._next_warm_up:
+                return None
             self._warm_up(memory, host, int(batch.samples.times[0]), sensitivity)
-        outcome = evaluate(memory, batch, host, self._current_rules(), now, sensitivity)
+            # Half the time is for storing: when a whole fleet is forgotten, no host may look silent while others warm up.
+            self._next_warm_up = 2 * self._clock() - began
+        slow = sensitivity.slow(batch.samples.series)
+        elsewhere = self._anomalies.raised_by(host.id, SLOW, now - LATE_AFTER_MS) if slow else ()
+        outcome = evaluate(memory, batch, host, self._current_rules(), now, sensitivity, elsewhere)
         if outcome.anomalies:
             self._anomalies.append(outcome.anomalies)
         if outcome.signals:
             self._signals.send(outcome.signals)
+        if slow:
+            self._ask_for_a_look(outcome.memory, batch, now)
+        else:
+            memory.asked_at = memory.asked_through = 0
         return outcome.memory
+
+    def _ask_for_a_look(self, memory: Memory, batch: Batch, now: int) -> None:
+        """Have ``detect`` look at what has been stored since it was last asked; it is not waited for."""
+        due = abs(now - memory.asked_at) >= LOOK_EVERY_S * 1000
+        if not due or memory.folded_through <= memory.asked_through:
+            return
+        after = memory.asked_through or int(batch.samples.times[0]) - 1
+        try:
+            self._looks.send(Look(batch.host_id, after, memory.folded_through, now))
+        except Unavailable as error:
+            # The next batch asks again, and the look then covers this range as well.
+            logger.warning("no look was asked for", extra={"reason": error.message})
+            return
+        memory.asked_at, memory.asked_through = now, memory.folded_through
 
     def _warm_up(self, memory: Memory, host: Host, before: int, sensitivity: Sensitivity) -> None:
         """Read back what was stored before the batch, once, when nothing is remembered of the host."""
@@ -128,11 +167,12 @@ class Process:
             logger.warning("host memory is down, using this container's own", extra={"reason": error.message})
             return decode_memory(self._fallback.get(host_id))
 
-    def _keep(self, batch: Batch, memory: Memory) -> None:
-        blob = encode_memory(memory)
-        self._fallback[batch.host_id] = blob
+    def _keep(self, batch: Batch, memory: Memory | None) -> None:
         try:
-            self._memory.save(batch.host_id, blob, msgspec.json.encode(memory.latest))
+            if memory is not None:
+                blob = encode_memory(memory)
+                self._fallback[batch.host_id] = blob
+                self._memory.save(batch.host_id, blob, msgspec.json.encode(memory.latest))
             self._cache.note_stored(batch.host_id, batch.spool_id, batch.seq)
         except Unavailable as error:
             logger.warning("host memory is down, nothing kept", extra={"reason": error.message})
@@ -163,23 +203,23 @@ class Process:
 
     def _host(self, host_id: str) -> Host | None:
         until, host = self._known_hosts.get(host_id, (0.0, None))
-        if time.monotonic() >= until:
+        if self._clock() >= until:
             host = self._hosts.get(host_id)
             if host is not None and host.retired_at is not None:
                 host = None
-            self._known_hosts[host_id] = (time.monotonic() + HOST_TTL_S, host)
+            self._known_hosts[host_id] = (self._clock() + HOST_TTL_S, host)
         return host
 
     def _current_rules(self) -> Sequence[Rule]:
         until, rules = self._known_rules
-        if time.monotonic() >= until:
+        if self._clock() >= until:
             rules = self._rules.all()
-            self._known_rules = (time.monotonic() + RULES_TTL_S, rules)
+            self._known_rules = (self._clock() + RULES_TTL_S, rules)
         return rules
 
     def _current_sensitivity(self, host_id: str) -> Sensitivity:
         until, known = self._sensitivity.get(host_id, (0.0, Sensitivity()))
-        if time.monotonic() >= until:
+        if self._clock() >= until:
             known = sensitivity_of(self._anomalies, host_id)
-            self._sensitivity[host_id] = (time.monotonic() + SENSITIVITY_TTL_S, known)
+            self._sensitivity[host_id] = (self._clock() + SENSITIVITY_TTL_S, known)
         return known

@@ -1,4 +1,4 @@
-"""Queue messages: signals, incident events and pushes as JSON, with a version, a type and a body.
+"""Queue messages: signals, incident events, pushes and looks as JSON, with a version, a type and a body.
 
 ``{"v": 1, "type": "signal", "body": {…}}``. A reader refuses what it does not know, so that a message from a newer
 release stays in the queue for a container that understands it instead of being half understood.
@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from farwatch.domain.events import IncidentEvent
+from farwatch.domain.looks import Look
 from farwatch.domain.pushes import Push
 from farwatch.domain.signals import Signal
 from farwatch.errors import FieldError, InvalidInput
 
 VERSION = 1
-_TYPES: dict[type[Any], str] = {Signal: "signal", IncidentEvent: "event", Push: "push"}
+_TYPES: dict[type[Any], str] = {Signal: "signal", IncidentEvent: "event", Push: "push", Look: "look"}
 
-Message = Signal | IncidentEvent | Push
-_T = TypeVar("_T", Signal, IncidentEvent, Push)
+Message = Signal | IncidentEvent | Push | Look
+_T = TypeVar("_T", Signal, IncidentEvent, Push, Look)
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -36,13 +37,13 @@ _body_decoders: dict[str, msgspec.json.Decoder[Any]] = {
 
 
 def encode(message: Message) -> str:
-    """Return a signal, event or push as the text of a queue message."""
+    """Return a signal, event, push or look as the text of a queue message."""
     body = msgspec.Raw(_encoder.encode(message))
     return _encoder.encode(_Envelope(VERSION, _TYPES[type(message)], body)).decode()
 
 
 def decode(text: str | bytes) -> Message:
-    """Return the signal, event or push in a queue message.
+    """Return the signal, event, push or look in a queue message.
 
     Raises InvalidInput when the text is not such a message, or of a version or type this release does not know.
     """
@@ -101,3 +102,13 @@ def encode_push(push: Push) -> str:
 def decode_push(text: str | bytes) -> Push:
     """Return the push in a message; raises InvalidInput when it holds anything else."""
     return _decode_as(Push, text)
+
+
+def encode_look(look: Look) -> str:
+    """Return a look as a message of ``looks.fifo``."""
+    return encode(look)
+
+
+def decode_look(text: str | bytes) -> Look:
+    """Return the look in a message; raises InvalidInput when it holds anything else."""
+    return _decode_as(Look, text)

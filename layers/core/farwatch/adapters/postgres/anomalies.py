@@ -51,6 +51,16 @@ class PostgresAnomalies:
                 ],
             )
 
+    def raised_by(self, host_id: str, detectors: Sequence[str], start: int) -> Sequence[Anomaly]:
+        """Return the host's anomalies at or after ``start`` (epoch ms) that one of the detectors raised, by time."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                _SELECT
+                + " WHERE a.host_id = %s AND a.detector = ANY(%s) AND a.at >= %s ORDER BY a.at, a.id LIMIT 1000",
+                (host_id, list(detectors), at_ms(start)),
+            ).fetchall()
+        return [_stored(row).anomaly for row in rows]
+
     def false_alarms(self, host_id: str) -> Sequence[tuple[SeriesKey, str, float]]:
         """Return (series, detector, score) of each anomaly of the host that was called a false alarm, by time."""
         with self._database.transaction() as connection:
@@ -79,6 +89,7 @@ class PostgresAnomalies:
                 + """ WHERE (%(host)s::text IS NULL OR a.host_id = %(host)s)
                       AND (%(metric)s::text IS NULL OR a.metric = %(metric)s)
                       AND (%(detector)s::text IS NULL OR a.detector = %(detector)s)
+                      AND (%(pattern)s::text IS NULL OR a.pattern = %(pattern)s)
                       AND (%(start)s::timestamptz IS NULL OR a.at >= %(start)s)
                       AND (%(end)s::timestamptz IS NULL OR a.at < %(end)s)
                       AND a.score >= %(score)s
@@ -88,6 +99,7 @@ class PostgresAnomalies:
                     "host": wanted.host_id,
                     "metric": wanted.metric,
                     "detector": wanted.detector,
+                    "pattern": wanted.pattern,
                     "start": at_ms(wanted.start),
                     "end": at_ms(wanted.end),
                     "score": wanted.min_score,
