@@ -216,7 +216,7 @@ def _days(text: str) -> float:
 
 def _replay_history(found: RuleFile, host: str, days: float, data: str | None) -> int:
     from farwatch.bootstrap import Container
-    from farwatch.errors import FarwatchError
+    from farwatch.errors import FarwatchError, Unavailable
     from farwatch.services.preview import preview
     from farwatch.settings import Settings
     from infra.local.home import Home
@@ -234,6 +234,10 @@ def _replay_history(found: RuleFile, host: str, days: float, data: str | None) -
         for rule in _rules(found):
             seen = preview(rule, made.hosts, made.metric_store, chosen.id, start, now, now)
             sys.stdout.write("".join(f"{line}\n" for line in _report(rule, seen)))
+    except Unavailable as error:
+        raise UnusableError(
+            f"the samples cannot be read ({error.message}); does ./farwatch up run?"
+        ) from error
     except FarwatchError as error:
         raise UnusableError(error.message) from error
     finally:

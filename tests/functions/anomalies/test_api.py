@@ -99,6 +99,9 @@ def test_they_are_listed_newest_first_and_filtered(made: Container, now: int) ->
     assert listed(metric="disk.used_percent") == [now - 2]
     assert listed(detector="zscore") == [now - 1]
     assert listed(min_score="0.8") == [now - 2]
+    assert listed(pattern="spike") == [now - 1, now - 2, now - 3]
+    assert listed(pattern="drift") == []
+    assert call("GET", "/api/v1/anomalies", query={"pattern": "wiggle"})[0] == 422
     assert listed(**{"from": str(now - 2), "to": str(now - 1)}) == [now - 2]
     assert listed(host_id="host_b") == []
 
@@ -187,13 +190,17 @@ def test_a_verdict_says_nothing_about_another_detector(made: Container, now: int
 def test_detectors_are_chosen_by_metric(made: Container) -> None:
     assert call("GET", "/api/v1/anomalies/detectors") == (200, {"items": []})
     chosen = {
-        "items": [{"metric": "net.*", "detector": "off"}, {"metric": "*", "detector": "iqr"}],
+        "items": [
+            {"metric": "net.*", "detector": "off"},
+            {"metric": "disk.*", "detector": "isolation_forest"},
+            {"metric": "*", "detector": "iqr"},
+        ],
     }
     assert call("PUT", "/api/v1/anomalies/detectors", body=chosen) == (200, chosen)
     assert call("GET", "/api/v1/anomalies/detectors") == (200, chosen)
     sensitivity = sensitivity_of(made.anomaly_log, "host_a")
-    names = [sensitivity.detector_of(name) for name in ("net.drops_per_second", "cpu.percent")]
-    assert names == ["off", "iqr"]
+    metrics = ("net.drops_per_second", "disk.used_percent", "cpu.percent")
+    assert [sensitivity.detector_of(name) for name in metrics] == ["off", "isolation_forest", "iqr"]
     unknown = {"items": [{"metric": "*", "detector": "crystal_ball"}]}
     assert call("PUT", "/api/v1/anomalies/detectors", body=unknown)[0] == 422
 
