@@ -195,9 +195,11 @@ def incident_spans(incidents: Iterable[Incident], metrics: Sequence[str] = ()) -
 
 
 def anomaly_marks(anomalies: Iterable[Anomaly], metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Return anomalies of these metrics as a trace of marks, or None if there are none."""
+    """Return anomalies of these metrics as a trace of marks that lead to them, or None if there are none."""
     found = sorted(
-        (a["at"], a["value"]) for a in anomalies if a.get("metric") in metrics and a.get("value") is not None
+        (a["at"], a["value"], a.get("id", ""))
+        for a in anomalies
+        if a.get("metric") in metrics and a.get("value") is not None
     )
     if not found:
         return None
@@ -205,8 +207,9 @@ def anomaly_marks(anomalies: Iterable[Anomaly], metrics: Sequence[str]) -> dict[
         "name": f"{len(found)} anomalies" if len(found) > 1 else "anomaly",
         "kind": "marks",
         "color": 5,
-        "times": [at for at, _ in found],
-        "values": [value for _, value in found],
+        "times": [at for at, _, _ in found],
+        "values": [value for _, value, _ in found],
+        "ids": [anomaly_id for _, _, anomaly_id in found],
     }
 
 

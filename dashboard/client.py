@@ -15,8 +15,11 @@ from typing import Any, cast
 import httpx
 
 from dashboard.wire import (
+    Anomaly,
     AnomalyPage,
     Config,
+    DetectorChoice,
+    DetectorRun,
     FieldProblem,
     Forecast,
     Host,
@@ -31,12 +34,14 @@ from dashboard.wire import (
     SeriesInfo,
     Ticket,
     Tokens,
+    WatchedHost,
 )
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
 GET_ATTEMPTS = 3
 LONGEST_WAIT_S = 2.0
+DETECTOR_TIMEOUT_S = 30.0
 
 
 class ApiError(Exception):
@@ -166,8 +171,9 @@ class Client:
         params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
         json: Any = None,
         if_match: str | None = None,
+        timeout_s: float | None = None,
     ) -> httpx.Response:
-        """Send one request below ``/api/v1`` and return its good answer.
+        """Send one request below ``/api/v1`` and return its good answer; ``timeout_s`` is for what takes long by its nature.
 
         Reads are tried up to three times on network errors and on 429/502/503/504; a POST carries an idempotency
         key and is tried again only when the connection was never made. An expired token is renewed once.
@@ -187,7 +193,12 @@ class Client:
                 headers["Authorization"] = f"Bearer {token}"
             try:
                 response = self.http.request(
-                    method, f"/api/v1{path}", params=cast(Any, params), json=json, headers=headers
+                    method,
+                    f"/api/v1{path}",
+                    params=cast(Any, params),
+                    json=json,
+                    headers=headers,
+                    timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
                 )
             except httpx.HTTPError as error:
                 if attempt < GET_ATTEMPTS and (method == "GET" or isinstance(error, httpx.ConnectError)):
@@ -360,12 +371,69 @@ class Client:
         self,
         *,
         host_id: str | None = None,
+        metric: str | None = None,
+        detector: str | None = None,
+        pattern: str | None = None,
+        min_score: float | None = None,
         start: int | None = None,
         end: int | None = None,
+        cursor: str | None = None,
         limit: int = 200,
     ) -> AnomalyPage:
-        """Return anomalies, newest first."""
-        return cast(AnomalyPage, self._get("/anomalies", host_id=host_id, from_=start, to=end, limit=limit))
+        """Return a page of anomalies, newest first. A cursor goes with the filters it was given for."""
+        answer = self._get(
+            "/anomalies",
+            host_id=host_id,
+            metric=metric,
+            detector=detector,
+            pattern=pattern,
+            min_score=min_score,
+            from_=start,
+            to=end,
+            cursor=cursor,
+            limit=limit,
+        )
+        return cast(AnomalyPage, answer)
+
+    def anomaly(self, anomaly_id: str) -> Anomaly:
+        """Return one anomaly with the threshold of its series and the samples around it."""
+        return cast(Anomaly, self._get(f"/anomalies/{anomaly_id}"))
+
+    def judge(self, anomaly_id: str, verdict: str) -> Anomaly:
+        """Say that an anomaly was a ``false_alarm`` or ``real``."""
+        return cast(Anomaly, self._send("PUT", f"/anomalies/{anomaly_id}/feedback", {"verdict": verdict}))
+
+    def unjudge(self, anomaly_id: str) -> None:
+        """Take back what was said of an anomaly."""
+        self._send("DELETE", f"/anomalies/{anomaly_id}/feedback")
+
+    def run_detector(
+        self, host_id: str, metric: str, labels: Mapping[str, str], detector: str, start: int, end: int
+    ) -> DetectorRun:
+        """Run a detector over a range of a series; nothing is kept. The slow ones take seconds."""
+        body = {
+            "host_id": host_id,
+            "metric": metric,
+            "labels": dict(labels),
+            "detector": detector,
+            "from": start,
+            "to": end,
+        }
+        response = self.call("POST", "/anomalies/detect", json=body, timeout_s=DETECTOR_TIMEOUT_S)
+        return cast(DetectorRun, response.json())
+
+    def detectors(self) -> list[DetectorChoice]:
+        """Return which detectors people have chosen, first match first."""
+        return cast(list[DetectorChoice], self._get("/anomalies/detectors")["items"])
+
+    def choose_detectors(self, choices: Sequence[DetectorChoice]) -> list[DetectorChoice]:
+        """Replace the choices."""
+        answer = self._send("PUT", "/anomalies/detectors", {"items": list(choices)})
+        return cast(list[DetectorChoice], answer["items"])
+
+    def watched(self) -> list[WatchedHost]:
+        """Return how far the detectors that watch from behind have come, by host."""
+        return cast(list[WatchedHost], self._get("/anomalies/detectors/watched")["items"])
 
     # -- forecasts -------------------------------------------------------------------------------------------
 

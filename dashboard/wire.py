@@ -110,21 +110,84 @@ class RangeAnswer(TypedDict):
     series: list[RangeSeries]
 
 
+class Feedback(TypedDict):
+    """What was said of an anomaly: ``verdict`` is false_alarm or real."""
+
+    verdict: str
+    said_by: str
+    said_at: int
+
+
+class Run(TypedDict):
+    """Samples, and a detector's score and expected range of each; null where it expects nothing yet."""
+
+    detector: str
+    step_s: int
+    times: list[int]
+    values: list[float]
+    score: list[float]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Found(TypedDict):
+    """A sample that a detector calls unusual."""
+
+    at: int
+    value: float
+    score: float
+    expected_low: float | None
+    expected_high: float | None
+    pattern: str
+
+
+class DetectorRun(Run):
+    """The whole run of a detector over a range, and what in it reaches the threshold."""
+
+    threshold: float
+    found: list[Found]
+
+
+class DetectorChoice(TypedDict):
+    """Metrics by glob, and the detector that watches them; ``off`` for none."""
+
+    metric: str
+    detector: str
+
+
+class WatchedHost(TypedDict):
+    """How the slow detectors stand with a host; ``behind_s`` is None until they have looked."""
+
+    host_id: str
+    host_name: str
+    chosen: int
+    series: int
+    left_out: int
+    looked_at: int | None
+    behind_s: float | None
+
+
 class Anomaly(TypedDict, total=False):
-    """One sample (or stretch) that was unusual for its series, as it was raised."""
+    """One sample that was unusual for its series, as it was raised. ``threshold`` and ``around`` come with one alone."""
 
     id: str
     host_id: str
     metric: str
     labels: dict[str, str]
+    unit: str
     detector: str
     at: int
+    raised_at: int
+    since: int
     value: float | None
     score: float
     expected_low: float | None
     expected_high: float | None
     pattern: str
     reason: str
+    feedback: Feedback | None
+    threshold: float
+    around: Run | None
 
 
 class AnomalyPage(TypedDict):

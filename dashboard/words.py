@@ -16,6 +16,22 @@ _BREAK = "\u200c"  # zero-width non-joiner: ends a shortcode or an address witho
 SEVERITIES = ("critical", "high", "warning", "info")
 SEVERITY_ICON = {"critical": "▲", "high": "▲", "warning": "◆", "info": "●"}
 SEVERITY_WORD = {"critical": "Critical", "high": "High", "warning": "Warning", "info": "Info"}
+PATTERN_WORD = {
+    "spike": "Spike",
+    "dip": "Dip",
+    "shift": "New level",
+    "drift": "Drift",
+    "rhythm": "Change of rhythm",
+    "silence": "Silence",
+    "flat": "Flat line",
+}
+DETECTOR_WORD = {
+    "default": "Farwatch's own",
+    "zscore": "z-score",
+    "iqr": "IQR",
+    "isolation_forest": "Isolation forest",
+    "lof": "LOF",
+}
 STATE_ICON = {"open": "●", "acknowledged": "◐", "resolved": "✓"}
 
 

@@ -6,6 +6,7 @@ const MOST_POINTS = 1500;
 const DRAW_EVERY_MS = 150;
 const SLIDE_EVERY_MS = 2000;
 const GAP_STEPS = 2.5;
+const MARK_REACH = 14;
 const SEVERITY = { critical: "#D55E00", high: "#D55E00", warning: "#C98A00", info: "#0072B2" };
 
 let loading = null;
@@ -197,7 +198,9 @@ class Panel {
     this.legendValues = this.traces.map(() => h("b", {}));
     this.legend.replaceChildren(...this.traces.map((trace, i) => (trace.quiet ? null : h(
       "span", { class: "fw-key" },
-      h("i", { style: `--c: var(--fw-series-${color(trace, i)})`, class: trace.kind === "dash" ? "fw-dash" : null }),
+      trace.glyph
+        ? h("i", { style: `color: var(--fw-series-${color(trace, i)})`, class: "fw-glyph", "aria-hidden": "true" }, trace.glyph)
+        : h("i", { style: `--c: var(--fw-series-${color(trace, i)})`, class: trace.kind === "dash" ? "fw-dash" : trace.kind === "band" ? "fw-band" : null }),
       h("span", { class: "fw-name", title: trace.name }, trace.name),
       this.legendValues[i],
     ))).filter(Boolean));
@@ -281,7 +284,8 @@ class Panel {
       }
       if (trace.kind === "band") return;
       if (trace.kind === "marks") {
-        traces.push({ x, y, mode: "markers", hoverinfo: "none", marker: { size: 9, symbol: "diamond-open", color: SEVERITY.critical, line: { width: 2 } } });
+        const tint = trace.symbol ? c : SEVERITY.critical;
+        traces.push({ x, y, mode: "markers", hoverinfo: "none", marker: { size: trace.symbol ? 11 : 9, symbol: trace.symbol || "diamond-open", color: tint, line: { width: 2 } } });
         return;
       }
       // An area would be filled straight across a gap, which must look like one.
@@ -327,6 +331,12 @@ class Panel {
   }
 
   wire() {
+    // While a button is down Plotly lays a sheet over the page, so the release is heard on the window.
+    this.frame.addEventListener("pointerdown", (down) => window.addEventListener("pointerup", (up) => {
+      const moved = Math.hypot(up.clientX - down.clientX, up.clientY - down.clientY);
+      const mark = moved < 4 && !this.charts.gone ? this.markAt(up) : null;
+      if (mark) this.charts.component.setTriggerValue("open", mark);
+    }, { once: true }), true);
     this.plot.on("plotly_relayout", (event) => {
       if (event["xaxis.range[0]"] === undefined || this.sliding) return;
       const shift = this.shift();
@@ -356,6 +366,12 @@ class Panel {
     let a = low ?? (Number.isFinite(bottom) ? Math.min(0, bottom) : 0);
     let b = high ?? (Number.isFinite(top) ? top : 1);
     for (const line of this.spec.lines || []) if (high === null) b = Math.max(b, line.value);
+    if (this.spec.fit && Number.isFinite(bottom) && Number.isFinite(top)) {
+      // What is compared is a range: it fills the panel, with air around it, and zero need not be in sight.
+      const air = (top - bottom) * 0.1 || Math.abs(top) * 0.05 || 1;
+      a = low === null || low === undefined ? bottom - air : Math.max(low, bottom - air);
+      b = high === null || high === undefined ? top : Math.min(high, top + air);
+    }
     if (b <= a) b = a + 1;
     if (high === null || high === undefined) b = a + (b - a) * 1.12;
     const rough = Math.max((b - a) / 4, 1e-9);
@@ -368,7 +384,27 @@ class Panel {
     return { range: [a, high === null || high === undefined ? b : b + (b - a) * 0.02], ticks };
   }
 
+  /** Return the id of the mark under the pointer, or null. */
+  markAt(event) {
+    const box = this.plot.querySelector(".nsewdrag")?.getBoundingClientRect();
+    if (!box || !this.bottomTop) return null;
+    const [from, to] = this.charts.span();
+    const [low, high] = this.bottomTop;
+    let best = null;
+    let nearest = MARK_REACH;
+    for (const trace of this.traces.filter((t) => t.kind === "marks" && t.ids)) {
+      trace.ids.forEach((id, i) => {
+        const x = box.left + ((trace.times[i] - from) / (to - from)) * box.width;
+        const y = box.bottom - ((trace.values[i] - low) / (high - low)) * box.height;
+        const distance = Math.hypot(event.clientX - x, event.clientY - y);
+        if (distance < nearest) { nearest = distance; best = id; }
+      });
+    }
+    return best;
+  }
+
   point(event) {
+    this.plot.classList.toggle("fw-on-mark", this.markAt(event) !== null);
     const box = this.plot.querySelector(".nsewdrag")?.getBoundingClientRect();
     if (!box || !box.width) return;
     const fraction = (event.clientX - box.left) / box.width;
@@ -391,6 +427,8 @@ class Panel {
   values(at) {
     const step = this.charts.data.step_ms || 5000;
     this.traces.forEach((trace, i) => {
+      if (trace.glyph) return;
+      if (trace.kind === "band") { this.legendValues[i].textContent = this.range(trace, at, step); return; }
       let value = null;
       if (at === null) {
         for (let j = trace.values.length - 1; j >= 0 && value === null; j -= 1) value = trace.values[j];
@@ -401,6 +439,13 @@ class Panel {
       const shown = show(value, this.spec.unit);
       if (this.legendValues[i].textContent !== shown) this.legendValues[i].textContent = shown;
     });
+  }
+
+  /** Return the band at a time in words, the newest one for null. */
+  range(trace, at, step) {
+    const j = at === null ? trace.times.length - 1 : nearest(trace.times, at);
+    if (j < 0 || (at !== null && Math.abs(trace.times[j] - at) > GAP_STEPS * usual(trace.times, j, step))) return "–";
+    return `${show(trace.min[j], this.spec.unit)} – ${show(trace.max[j], this.spec.unit)}`;
   }
 
   download() {

@@ -90,8 +90,8 @@ def charts(
     columns: int = 2,
     revision: str | None = None,
     on_range: Callable[[dict[str, int] | None], None] | None = None,
-) -> None:
-    """Draw time charts (see :mod:`dashboard.charts` for panels).
+) -> str | None:
+    """Draw time charts (see :mod:`dashboard.charts` for panels); return the id of the mark opened just now, or None.
 
     ``follow`` gives topics and their replay points: the charts then move with the clock and take pushes in the
     browser; on ``coarse`` charts, whose buckets are wider than the sampling interval, those fill whole buckets.
@@ -117,7 +117,8 @@ def charts(
         if on_range is not None and state is not None:
             on_range(state.get("range"))
 
-    _chart(key=key, data=data, on_range_change=changed)
+    opened = _chart(key=key, data=data, on_range_change=changed, on_open_change=lambda: None).get("open")
+    return opened if isinstance(opened, str) else None
 
 
 def fleet(

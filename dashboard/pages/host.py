@@ -100,13 +100,14 @@ def _charts(host_id: str, every: float, nothing: str | None) -> None:
         answer = context.api().range([host_id], metrics, chosen.start, chosen.end, points=POINTS)
         incidents = _incidents(host_id)
         follow = after if chosen.preset is not None and answer["tier"] == "raw" else None
+        anomalies = _anomalies(host_id, chosen)
         panels = host_panels(
             answer,
             incidents=_within(incidents, chosen),
-            anomalies=_anomalies(host_id, chosen),
+            anomalies=anomalies,
             nothing=nothing,
         )
-        components.charts(
+        opened = components.charts(
             session,
             panels,
             key="host-charts-view",
@@ -118,10 +119,28 @@ def _charts(host_id: str, every: float, nothing: str | None) -> None:
             coarse=bool(answer["step_s"] > every),
             on_range=zoomed,
         )
+        if opened:
+            go("anomalies", {"id": opened})
+        if anomalies:
+            _anomaly_link(host_id, chosen, len(anomalies))
         pace = ranges.resolution(answer["tier"], answer["step_s"], "mean")
         live = "moving live" if follow is not None else "standing still"
         st.caption(f"Showing {pace} · {live} · drag across a chart to zoom, double-click to go back to live")
         context.updated()
+
+
+def _anomaly_link(host_id: str, chosen: ranges.Range, count: int) -> None:
+    from dashboard.pages.detectors import host_names
+    from dashboard.pages.registry import named
+
+    name = host_names().get(host_id)
+    span = {"from": str(chosen.start), "to": str(chosen.end)} if chosen.preset is None else {}
+    st.page_link(
+        named("anomalies"),
+        label="One anomaly in this range" if count == 1 else f"{count} anomalies in this range",
+        icon=":material/troubleshoot:",
+        query_params={**({"host": name} if name else {}), **(span or {"range": str(chosen.preset)})},
+    )
 
 
 def _why_nothing(host: Host) -> str | None:

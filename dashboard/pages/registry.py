@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.pages import (
     agents,
+    anomalies,
     audit,
     channels,
     explorer,
@@ -23,11 +24,12 @@ from dashboard.pages import (
 )
 
 SECTIONS = {
-    "Watch": ("fleet", "host", "explorer", "forecasts", "incidents", "notifications"),
+    "Watch": ("fleet", "host", "explorer", "anomalies", "forecasts", "incidents", "notifications"),
     "Manage": ("rules", "channels", "agents", "people", "audit", "health", "profile"),
 }
 NEEDED = {
     "explorer": "metrics:read",
+    "anomalies": "anomalies:read",
     "forecasts": "forecasts:read",
     "incidents": "incidents:read",
     "notifications": "notifications:own",
@@ -46,6 +48,7 @@ def _all() -> dict[str, st.Page]:
         "fleet": st.Page(fleet.page, title="Fleet", icon=":material/dns:", url_path="fleet", default=True),
         "host": _page(host.page, "Host", "computer", "host", hidden=True),
         "explorer": _page(explorer.page, "Metrics", "monitoring", "metrics"),
+        "anomalies": _page(anomalies.page, "Anomalies", "troubleshoot", "anomalies"),
         "forecasts": _page(forecasts.page, "Forecasts", "online_prediction", "forecasts"),
         "incidents": _page(incidents.page, "Incidents", "warning", "incidents"),
         "notifications": _page(notifications.page, "Notifications", "notifications", "notifications"),

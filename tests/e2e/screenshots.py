@@ -29,6 +29,10 @@ PAGES = {
     "incidents": "incidents?state=Open&state=Acknowledged&state=Resolved",
     "incident": "incidents?id={incident}",
     "notifications": "notifications",
+    "anomalies": "anomalies",
+    "anomaly": "anomalies?id={anomaly}",
+    "compare": "anomalies?view=Compare&of={host}&series=cpu.percent&range=6h",
+    "watch": "anomalies?view=Who+watches+what",
     "forecasts": "forecasts",
     "rules": "rules",
     "channels": "channels",
@@ -74,6 +78,7 @@ def take(browser: Browser, address: tuple[str, str, str], arguments: argparse.Na
             known = {
                 "host": _first(page, "tr.fw-live .fw-open", "id"),
                 "incident": _first(page, ".fw-strip a", "id"),
+                "anomaly": _anomaly(page, url) if "anomaly" in arguments.pages else "",
             }
             for name in arguments.pages:
                 page.goto(f"{url}/{PAGES[name].format(**known)}")
@@ -102,11 +107,26 @@ def _first(page: Page, selector: str, parameter: str) -> str:
     return href.partition(f"{parameter}=")[2].partition("&")[0]
 
 
+def _anomaly(page: Page, url: str) -> str:
+    """Return the id of the newest anomaly, an empty string when there is none."""
+    page.goto(f"{url}/anomalies?range=30d")
+    try:
+        page.get_by_role("button", name="Look").first.click(timeout=10_000)
+        page.wait_for_url("**id=*", timeout=10_000)
+    except NotReady:
+        return ""
+    return page.url.partition("id=")[2].partition("&")[0]
+
+
 def _settled(page: Page, name: str) -> bool:
     try:
         page.locator("h2").first.wait_for(timeout=10_000)
-        if name in {"host", "host-day", "metrics", "forecasts"}:
-            page.locator(".fw-charts[data-ready=true]").wait_for(timeout=10_000)
+        if name == "compare":
+            page.get_by_role("button", name="Run").click(timeout=10_000)
+        if name in {"host", "host-day", "metrics", "forecasts", "anomaly", "compare"}:
+            page.locator(".fw-charts[data-ready=true]").wait_for(
+                timeout=60_000 if name == "compare" else 10_000
+            )
     except NotReady:
         print(f"{name} did not come to rest", file=sys.stderr)
         return False

@@ -115,6 +115,25 @@ def test_a_zoom_is_kept_in_the_address_and_leads_back(page: Page, url: str) -> N
     assert "from=" not in page.url
 
 
+def test_a_mark_on_a_hosts_chart_opens_the_anomaly_which_can_be_called_false(
+    page: Page, url: str, api: FakeApi
+) -> None:
+    page.goto(f"{url}/host?id=host_002&range=1h")
+    chromium.charts(page)
+    mark = page.locator(".js-plotly-plot .scatterlayer path.point").first.bounding_box()
+    assert mark is not None
+    page.mouse.click(mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    page.wait_for_url("**/anomalies?id=anom_000")
+    expect(page.get_by_role("heading", name="cpu.percent on web-3")).to_be_visible()
+    page.get_by_role("button", name="False alarm").click()
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_role("button", name="Real")).to_be_visible()
+    assert api.anomalies[0]["feedback"] is None
+    page.get_by_role("link", name="What other detectors say").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Isolation forest: 2")).to_be_visible()
+
+
 def test_a_click_in_the_fleet_opens_the_host_and_the_names_of_hosts_are_only_text(
     page: Page, api: FakeApi
 ) -> None:

@@ -29,6 +29,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tests.unit.dashboard import fake_anomalies
+
 NAMES = ["web-1", "web-2", "web-3", "db-primary", "db-replica", "cache-1", "build-7", "edge-fra"]
 PASSWORD = "farwatch-demo"
 PEOPLE = {
@@ -76,6 +78,7 @@ _OPERATOR = _VIEWER | {
     "deliveries:redrive",
     "health:read",
     "anomalies:feedback",
+    "analysis:run",
     "silences:write",
 }
 _ADMIN = _OPERATOR | {
@@ -152,6 +155,13 @@ class FakeApi:
             }
             for i, incident in enumerate(self.incidents)
         ]
+        self.anomalies = fake_anomalies.made(self.started, hosts)
+        self.detectors: list[dict[str, str]] = [
+            {"metric": "load.*", "detector": "lof"},
+            {"metric": "net.*", "detector": "isolation_forest"},
+            {"metric": "swap.*", "detector": "off"},
+        ]
+        self.behind_s = 20.0
         self.asked_forecast: dict[str, Any] = {}
         self.forecasts_ready = False
         self.changes: list[tuple[str, Any]] = []
@@ -368,9 +378,6 @@ class FakeApi:
 
     def _series(self, call: Call) -> tuple[int, Any]:
         return 200, {"items": [{"metric": m[0], "labels": m[4]} for m in METRICS]}
-
-    def _nothing_listed(self, call: Call) -> tuple[int, Any]:
-        return 200, {"items": [], "next_cursor": None}
 
     def _incidents(self, call: Call) -> tuple[int, Any]:
         states = [v for k, v in call.params if k == "state"]
@@ -633,7 +640,7 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "GET /metrics": FakeApi._catalogue,
     "GET /metrics/series": FakeApi._series,
     "GET /metrics/range": FakeApi._range,
-    "GET /anomalies": FakeApi._nothing_listed,
+    **fake_anomalies.ROUTES,
     "POST /predictions": FakeApi._forecast,
     "GET /predictions/capacity": FakeApi._outlooks,
     "GET /predictions/{id}": FakeApi._forecast,
