@@ -15,6 +15,7 @@ from collector_agent.batch import Builder
 from collector_agent.config import Config
 from collector_agent.delivery import Policy
 from collector_agent.log import Log
+from collector_agent.renewal import Renewal
 from collector_agent.sender import Sender
 from collector_agent.spool import Limits, Spool
 from collector_agent.state import Credentials
@@ -63,15 +64,17 @@ class Agent:
         if self.spool.last_ms is not None:
             self._ticker.resume_after(self.spool.last_ms)
         self._builder = Builder(version=__version__, started_at_ms=round(self._started_at * 1000))
+        transport = Transport(
+            config.server or credentials.server, timeout=config.timeout_s, ca_file=config.ca_file or None
+        )
         self.sender = Sender(
             self.spool,
-            Transport(
-                config.server or credentials.server, timeout=config.timeout_s, ca_file=config.ca_file or None
-            ),
+            transport,
             log,
             host_id=credentials.host_id,
             credential=credentials.credential,
             own=self._own,
+            renewal=Renewal(config.state_dir, credentials, transport, log),
             policy=policy or Policy(replay_per_second=config.replay_per_second),
             jitter_s=config.jitter_s,
             on_interval=self._interval_told,

@@ -261,11 +261,12 @@ def _verdict(status: dict[str, Any], *, running: bool) -> str:
     age = time.time() - float(status.get("updated_at", 0))
     if age > 3 * float(status.get("interval_s", 5.0)) + 20:
         return f"no sample for {age:.0f} s"
-    if status.get("unauthorised"):
-        return "the back end does not accept the credential: enrol again"
-    if status.get("spool_degraded"):
-        return f"spool is in memory: {status['spool_degraded']}"
-    return ""
+    troubles = {
+        "unauthorised": "the back end does not accept the credential: enrol again",
+        "renewal_error": f"the credential cannot be renewed: {status.get('renewal_error')}",
+        "spool_degraded": f"spool is in memory: {status.get('spool_degraded')}",
+    }
+    return next((words for key, words in troubles.items() if status.get(key)), "")
 
 
 def _enrol(arguments: argparse.Namespace, cfg: Config) -> int:

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from collector_agent import batch, delivery
 from collector_agent.delivery import Delivery, Poll, Send, Wait
 from collector_agent.log import Log
+from collector_agent.renewal import Renewal
 from collector_agent.spool import Spool
 from collector_agent.transport import Answer, Transport, TransportError
 
@@ -31,6 +32,7 @@ class Learned:
     last_confirmed_at: float | None = None
     last_error: str = ""
     unauthorised: bool = False
+    renewal_error: str = ""
     batches_sent: int = 0
     batches_confirmed: int = 0
     samples_rejected: int = 0
@@ -48,17 +50,22 @@ class Sender:
         host_id: str,
         credential: str,
         own: Callable[[], Mapping[str, float]],
+        renewal: Renewal | None = None,
         policy: delivery.Policy | None = None,
         jitter_s: float = 0.0,
         on_interval: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """``own`` returns the ``self`` part of a message; ``on_interval`` hears of a changed interval."""
+        """``own`` returns the ``self`` part of a message; ``on_interval`` hears of a changed interval.
+
+        With ``renewal``, that says which credential is good now; ``credential`` is then only where it began.
+        """
         self._spool = spool
         self._transport = transport
         self._log = log
         self._host_id = host_id
         self._credential = credential
         self._own = own
+        self._renewal = renewal
         self._jitter_s = jitter_s
         self._on_interval = on_interval
         self._delivery = Delivery(policy)
@@ -106,8 +113,13 @@ class Sender:
                     # Hosts sample at the same moment; they need not all speak at the same moment.
                     self._stop.wait(random.uniform(0.0, self._jitter_s))  # noqa: S311 - spreads load
 
+    def _bearer(self) -> str:
+        return self._credential if self._renewal is None else self._renewal.credential
+
     def step(self, now: float) -> float:
         """Do the one thing that is due at ``now``; return the seconds until the next (0 for at once)."""
+        if self._renewal is not None:
+            self._renewal.step(now)
         head = self._spool.head()
         action = self._delivery.next(now, head, self._spool.next_after)
         if isinstance(action, Wait):
@@ -134,7 +146,7 @@ class Sender:
             own=self._own(),
         )
         try:
-            answer = self._transport.request("POST", BATCHES_PATH, body=body, credential=self._credential)
+            answer = self._transport.request("POST", BATCHES_PATH, body=body, credential=self._bearer())
         except TransportError as error:
             return self._no_answer(str(error))
         self.learned.batches_sent += 1
@@ -144,7 +156,7 @@ class Sender:
         sent_at = time.time()
         try:
             answer = self._transport.request(
-                "GET", f"{BATCHES_PATH}/progress?spool_id={action.spool_id}", credential=self._credential
+                "GET", f"{BATCHES_PATH}/progress?spool_id={action.spool_id}", credential=self._bearer()
             )
         except TransportError as error:
             return self._no_answer(str(error))
@@ -167,16 +179,7 @@ class Sender:
             return delivery.Accepted(stored_through)
         self.learned.last_error = answer.explain()
         if status in (401, 403):
-            self.learned.unauthorised = True
-            self._log.seldom(
-                "unauthorised",
-                300,
-                "error",
-                "back end does not accept this agent's credential, batches are kept",
-                answer=answer.explain(),
-                hint="enrol again: farwatch-agent enrol --server URL --token fwe_…",
-            )
-            return delivery.Unauthorised()
+            return self._refused(answer)
         if sending and status == 413:
             self._log.warning("batch is too large and is split", answer=answer.explain())
             return delivery.TooLarge()
@@ -195,10 +198,29 @@ class Sender:
         )
         return delivery.Failed(answer.retry_after)
 
+    def _refused(self, answer: Answer) -> delivery.Outcome:
+        ours = answer.status == 401 and answer.problem() is not None
+        if ours and self._renewal is not None and self._renewal.refused():
+            return delivery.Failed()
+        self.learned.unauthorised = True
+        self._log.seldom(
+            "unauthorised",
+            300,
+            "error",
+            "back end does not accept this agent's credential, batches are kept",
+            answer=answer.explain(),
+            hint="enrol again: farwatch-agent enrol --server URL --token fwe_…",
+        )
+        return delivery.Unauthorised()
+
     def _learn(self, body: dict[str, Any], sent_at: float) -> None:
         learned = self.learned
         learned.last_error = ""
         learned.unauthorised = False
+        if self._renewal is not None:
+            self._renewal.accepted()
+            self._renewal.told(time.monotonic(), due=body.get("renew_credential") is True)
+            learned.renewal_error = self._renewal.error
         rejected = body.get("rejected")
         if _is_count(rejected) and rejected > 0:
             learned.samples_rejected += rejected

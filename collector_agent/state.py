@@ -16,12 +16,16 @@ class StateError(Exception):
 
 
 class Credentials(NamedTuple):
-    """What enrolment gave this agent."""
+    """What enrolment gave this agent.
+
+    ``previous`` is the credential before the last renewal, kept until the back end has accepted the new one.
+    """
 
     server: str
     host_id: str
     credential: str
     interval_s: float | None = None
+    previous: str = ""
 
     def __repr__(self) -> str:
         """Show everything but the secret, so that no traceback or log line can hold it."""
@@ -70,7 +74,11 @@ def load_credentials(state_dir: Path) -> Credentials | None:
     try:
         values = json.loads(path.read_text("utf-8"))
         return Credentials(
-            str(values["server"]), str(values["host_id"]), str(values["credential"]), values.get("interval_s")
+            str(values["server"]),
+            str(values["host_id"]),
+            str(values["credential"]),
+            values.get("interval_s"),
+            str(values.get("previous", "")),
         )
     except FileNotFoundError:
         return None
@@ -109,6 +117,12 @@ def _replace(path: Path, text: str, *, durable: bool) -> None:
             if durable:
                 os.fsync(file.fileno())
         draft.replace(path)
+        if durable:  # or a power cut could bring the earlier file back
+            folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError:
         draft.unlink(missing_ok=True)
         raise

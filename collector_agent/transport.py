@@ -10,7 +10,9 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -74,25 +76,26 @@ class Transport:
         body: bytes | None = None,
         content_type: str = "application/octet-stream",
         credential: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer:
         """Send a request and return its answer; raise :class:`TransportError` when there is none.
 
         A kept connection that the server has closed meanwhile is replaced once.  That is safe because every
         request of the agent may be sent twice.
         """
-        headers = {"Accept": "application/json", "User-Agent": "farwatch-agent"}
+        sent = {"Accept": "application/json", "User-Agent": "farwatch-agent", **headers}
         if body is not None:
-            headers["Content-Type"] = content_type
+            sent["Content-Type"] = content_type
         if credential is not None:
-            headers["Authorization"] = f"Bearer {credential}"
+            sent["Authorization"] = f"Bearer {credential}"
         reused = self._connection is not None
         try:
             try:
-                return self._once(method, path, body, headers)
+                return self._once(method, path, body, sent)
             except (http.client.RemoteDisconnected, ConnectionError):
                 if not reused:
                     raise
-                return self._once(method, path, body, headers)
+                return self._once(method, path, body, sent)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise TransportError(_reason(error)) from error
 

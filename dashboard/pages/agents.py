@@ -36,6 +36,9 @@ def _state(agent: dict[str, Any]) -> tuple[str, str, str]:
         return "critical", "▲", "Used twice"
     if not agent.get("credential_id"):
         return "warning", "◆", "Revoked"
+    due_at = agent.get("credential_due_at")
+    if due_at is not None and due_at < context.now():
+        return "warning", "◆", "Too old"
     return "ok", "✓", "Good"
 
 

@@ -17,6 +17,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Return the verdict for the ``Authorization`` header of one request."""
     logger.set_correlation_id((event.get("requestContext") or {}).get("requestId"))
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    verdict = container().access.verdict(headers.get("authorization"), time.time_ns() // 1_000_000)
+    address = str(((event.get("requestContext") or {}).get("http") or {}).get("sourceIp") or "")
+    verdict = container().access.verdict(headers.get("authorization"), time.time_ns() // 1_000_000, address)
     logger.info("authorised", kind=verdict["kind"], reason=verdict.get("reason"), id=verdict.get("id"))
     return {"isAuthorized": True, "context": verdict}

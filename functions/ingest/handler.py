@@ -17,7 +17,7 @@ from farwatch.domain.rbac import Permission
 from farwatch.errors import FieldError, Forbidden, InvalidInput
 from farwatch.http.bodies import raw_body
 from farwatch.http.limits import check_allowances
-from farwatch.http.principal import caller_of, refusal_of
+from farwatch.http.principal import caller_of, refusal_of, renewal_due
 from farwatch.observability import logger
 from farwatch.wire.batch import MAX_COMPRESSED, WireStanding
 
@@ -32,6 +32,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     del context
     try:
         status, answer = _serve(event, _host_of(event))
+        answer.renew_credential = renewal_due(event)
     except Exception as error:  # noqa: BLE001 - the last handler: everything becomes a problem body, and is logged
         return _problem(event, error)
     return {

@@ -66,7 +66,7 @@ class Enrolment(Answer):
 
 
 class Renewed(Answer):
-    """A new credential; the earlier one works for another hour."""
+    """A new credential; the earlier one works until an hour after this one was first used."""
 
     host_id: str
     credential: str
@@ -109,7 +109,7 @@ class EnrolmentTokens(Answer):
 
 
 class AgentOut(Answer):
-    """A host and the state of its agent's credential."""
+    """A host and the state of its agent's credential; by ``credential_due_at`` the agent should have renewed it."""
 
     host_id: str
     name: str
@@ -121,9 +121,11 @@ class AgentOut(Answer):
     credential_id: str | None
     credential_issued_at: Timestamp | None
     credential_last_used_at: Timestamp | None
+    credential_due_at: Timestamp | None
 
 
 def _agent_out(agent: Agent) -> AgentOut:
+    issued_at, lifetime_s = agent.credential_issued_at, container().settings.credential_days * 86_400
     return AgentOut(
         host_id=agent.host_id,
         name=agent.name,
@@ -135,6 +137,7 @@ def _agent_out(agent: Agent) -> AgentOut:
         credential_id=agent.credential_id,
         credential_issued_at=moment_or_none(agent.credential_issued_at),
         credential_last_used_at=moment_or_none(agent.credential_last_used_at),
+        credential_due_at=moment_or_none(None if issued_at is None else issued_at + round(lifetime_s * 1000)),
     )
 
 
@@ -183,10 +186,10 @@ def enrol(body: EnrolIn) -> Response[Enrolment]:
 
 
 @router.post("/api/v1/agents/credential", summary="Renew the agent's credential", tags=TAGS)
-@requires(Permission.METRICS_INGEST, audit="agent.rotate")
+@requires(Permission.METRICS_INGEST, audit="agent.renew", limit="heavy")
 def renew_credential() -> Renewed:
-    """Return a new credential for the agent that asks; the one it used works for another hour."""
-    renewed = container().enrol.rotate(current_caller(), now_ms())
+    """Return a new credential for the agent that asks; the present one ends an hour after the new one is first used."""
+    renewed = container().renewal.renew(current_caller(), now_ms())
     return Renewed(host_id=renewed.host_id, credential=renewed.credential)
 
 

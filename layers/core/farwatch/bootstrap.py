@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from farwatch.services.process import Process
     from farwatch.services.query import Query
     from farwatch.services.rate_limits import SpendRateLimits
+    from farwatch.services.renewal import Renewal
     from farwatch.services.sweep import Sweep
 
 
@@ -192,7 +193,21 @@ class Container:
         """The use case behind the authoriser."""
         from farwatch.services.access import Access
 
-        return Access(self.access_tokens, self.sessions, self.credential_lookup, self.hash_key)
+        return Access(self.access_tokens, self.sessions, self.credential_lookup, self.renewal, self.hash_key)
+
+    @cached_property
+    def renewal(self) -> Renewal:
+        """How agents' credentials are replaced."""
+        from farwatch.services.renewal import Renewal
+
+        return Renewal(
+            self.database,
+            self.credentials,
+            self.credential_lookup,
+            self.audit,
+            hash_key=self.hash_key,
+            lifetime_ms=round(self.settings.credential_days * 86_400_000),
+        )
 
     @cached_property
     def auth(self) -> Auth:

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     default_interval_s: float = Field(
         5.0, ge=1, le=3600, description="Sampling interval of agents, in seconds."
     )
+    credential_days: float = Field(
+        30.0, gt=0, le=3650, description="Age in days by which agents have renewed their credential."
+    )
     environment: str = Field(
         "local", description="Name of this installation, shown in logs and notifications."
     )

@@ -186,9 +186,11 @@ def test_a_credential_with_another_ones_id_or_kind(gateway: Gateway) -> None:
 
 
 def test_every_route_lets_in_whom_its_permission_allows_and_nobody_else(gateway: Gateway) -> None:
+    host_id, credential = gateway.enrolled()
+    agent = as_agent(host_id, credential.split("_")[1])
     verdicts: dict[str, tuple[dict[str, str], frozenset[Permission]]] = {
         "nobody": ({}, frozenset()),
-        "agent": (as_agent("host_1"), frozenset({Permission.METRICS_INGEST})),
+        "agent": (agent, frozenset({Permission.METRICS_INGEST})),
         "token": (
             as_token("hosts:read", "rules:read"),
             frozenset({Permission.HOSTS_READ, Permission.RULES_READ}),

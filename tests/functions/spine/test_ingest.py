@@ -57,7 +57,8 @@ def test_a_batch_is_queued_and_answered_with_the_standing(made: Container) -> No
     assert response["statusCode"] == 202
     body = answer(response)
     assert abs(body.pop("server_time") - time.time() * 1000) < 60_000
-    assert body == {"accepted": 1, "rejected": 0, "errors": [], "stored_through": 41, "interval_s": 5.0}
+    taken = {"accepted": 1, "rejected": 0, "errors": []}
+    assert body == {**taken, "stored_through": 41, "interval_s": 5.0, "renew_credential": False}
     assert [b.seq for b in queued(made)] == [42]
 
 

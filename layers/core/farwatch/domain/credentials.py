@@ -58,6 +58,16 @@ def parse_credential(text: str) -> Credential | None:
     return Credential(CredentialKind(found[1]), found[2], found[3]) if found else None
 
 
+def renewal_due(credential_id: str, issued_at: int, lifetime_ms: int, now: int) -> bool:
+    """Return whether an agent should replace its credential; times are epoch ms, ``lifetime_ms`` the age it may reach.
+
+    Due between 80 and 100 % of that age, by the credential's own random id: agents enrolled in one afternoon do not
+    come back in one afternoon.
+    """
+    share = int(credential_id, 16) / (1 << 4 * len(credential_id))
+    return now >= issued_at + round(lifetime_ms * (0.8 + 0.2 * share))
+
+
 def new_one_time_token() -> str:
     """Return 256 random bits, URL-safe, for invitations, password resets, refresh tokens and WebSocket tickets."""
     return secrets.token_urlsafe(32)

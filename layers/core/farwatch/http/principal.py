@@ -29,6 +29,7 @@ REFUSALS = {
     "invalid": "the credential is not valid",
     "expired": "the credential has expired: refresh it or sign in again",
     "revoked": "the credential has been revoked",
+    "superseded": "the credential was renewed, and the new one is in use: enrol this machine again",
 }
 
 
@@ -53,6 +54,11 @@ def refusal_of(event: Mapping[str, Any]) -> FarwatchError | None:
     if reason == "unavailable":
         return Unavailable("credentials", "credentials cannot be checked at the moment", retry_after_s=5)
     return Unauthenticated(REFUSALS.get(reason, REFUSALS["invalid"]), code=f"credential_{reason}")
+
+
+def renewal_due(event: Mapping[str, Any]) -> bool:
+    """Return whether the authoriser found the agent's credential old enough to be renewed."""
+    return _verdict(event.get("requestContext") or {}).get("renew") == "due"
 
 
 def _verdict(request_context: Mapping[str, Any]) -> Mapping[str, Any]:

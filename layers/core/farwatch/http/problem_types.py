@@ -82,6 +82,11 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "credential_revoked": ProblemType(
         401, "Credential revoked", "Sign in again, or ask an administrator for a new credential."
     ),
+    "credential_superseded": ProblemType(
+        401,
+        "Credential renewed by another holder",
+        "Enrol the machine again; if nobody restored an old copy of it, somebody else has its credential.",
+    ),
     "login_failed": ProblemType(
         401, "E-mail or password wrong", "Try again; after several failures you have to wait."
     ),

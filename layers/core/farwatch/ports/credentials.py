@@ -13,7 +13,8 @@ from farwatch.domain.rbac import Permission, Role
 class StoredCredential:
     """What the authoriser needs to know of an agent credential or API token; times are epoch ms.
 
-    ``host_id`` is set for agents; ``owner_id``, ``owner_role`` and ``scopes`` for API tokens.
+    ``host_id`` and the two after it are set for agents; ``owner_id``, ``owner_role`` and ``scopes`` for API tokens.
+    ``pending``: renewed, and never used so far; ``superseded_at``: another credential of the host is used in its place.
     """
 
     id: str
@@ -21,6 +22,9 @@ class StoredCredential:
     revoked: bool
     expires_at: int | None = None
     host_id: str = ""
+    issued_at: int = 0
+    pending: bool = False
+    superseded_at: int | None = None
     owner_id: str = ""
     owner_role: Role = Role.GUEST
     scopes: tuple[Permission, ...] = ()
@@ -153,14 +157,33 @@ class Credentials(Protocol):
         """Let an existing host live on with a new agent: facts renewed, no longer retired; False when it is unknown."""
         ...
 
-    def add_agent_credential(self, credential_id: str, host_id: str, secret_hash: bytes, now: int) -> None:
-        """Insert a credential of the host."""
+    def add_agent_credential(
+        self, credential_id: str, host_id: str, secret_hash: bytes, now: int, *, pending: bool = False
+    ) -> None:
+        """Insert a credential of the host; a ``pending`` one changes nothing for the others until it is used."""
         ...
 
-    def end_agent_credentials(
-        self, host_id: str, now: int, *, at: int | None = None, but: str = ""
-    ) -> list[str]:
-        """Revoke the host's credentials except ``but``, or let them expire ``at``; return their ids."""
+    def lock_agent_credential(self, credential_id: str) -> StoredCredential | None:
+        """Return the credential, with its host locked until the transaction ends."""
+        ...
+
+    def end_pending_credentials(self, host_id: str, now: int, *, keep: int) -> list[str]:
+        """Supersede the host's pending credentials but the newest ``keep``, at once; return their ids."""
+        ...
+
+    def activate_agent_credential(self, credential_id: str, now: int, *, others_end_at: int) -> list[str]:
+        """Note the first use of a pending credential, and supersede the host's others; return their ids.
+
+        Those that were in use go on until ``others_end_at``, other pending ones end at once.
+        """
+        ...
+
+    def note_reuse(self, credential_id: str, now: int) -> bool:
+        """Remember that a superseded credential was used; False when that was remembered within the last hour."""
+        ...
+
+    def end_agent_credentials(self, host_id: str, now: int) -> list[str]:
+        """Revoke the host's credentials; return their ids."""
         ...
 
     def retire_host(self, host_id: str, now: int) -> bool:
@@ -172,7 +195,7 @@ class Credentials(Protocol):
         ...
 
     def agents(self, *, after_id: str | None, limit: int, retired: bool) -> Sequence[Agent]:
-        """Return hosts with their newest credential, by host id."""
+        """Return hosts with the credential they use, by host id."""
         ...
 
     def agent(self, host_id: str) -> Agent | None:

@@ -12,6 +12,7 @@ from farwatch.observability import logger
 from farwatch.ports.credentials import CredentialLookup, StoredCredential
 from farwatch.ports.proofs import AccessTokens, CredentialRefused
 from farwatch.ports.sessions import Sessions
+from farwatch.services.renewal import Renewal
 
 Verdict = dict[str, str]
 
@@ -20,15 +21,21 @@ class Access:
     """The use case behind the authoriser. ``hash_key`` is the key of the stored hashes of machine credentials."""
 
     def __init__(
-        self, tokens: AccessTokens, sessions: Sessions, credentials: CredentialLookup, hash_key: bytes
+        self,
+        tokens: AccessTokens,
+        sessions: Sessions,
+        credentials: CredentialLookup,
+        renewal: Renewal,
+        hash_key: bytes,
     ) -> None:
         self._tokens = tokens
         self._sessions = sessions
         self._credentials = credentials
+        self._renewal = renewal
         self._hash_key = hash_key
 
-    def verdict(self, authorization: str | None, now: int) -> Verdict:
-        """Return who is asking at ``now`` (epoch ms).
+    def verdict(self, authorization: str | None, now: int, address: str = "") -> Verdict:
+        """Return who is asking at ``now`` (epoch ms) from ``address``.
 
         ``kind`` is ``anonymous`` without a header; ``refused`` with a ``reason`` for a credential that proves nothing, or
         that cannot be checked because a store is down (``unavailable``): sessions are in Redis, and when Redis is
@@ -43,7 +50,7 @@ class Access:
         try:
             credential = parse_credential(presented)
             if credential is not None:
-                return self._machine(credential, now)
+                return self._machine(credential, now, address)
             return self._person(presented, now)
         except CredentialRefused as refused:
             return {"kind": "refused", "reason": refused.reason}
@@ -58,13 +65,12 @@ class Access:
             raise CredentialRefused("revoked")
         return {"kind": "user", "id": session.user_id, "role": str(session.role), "session_id": session.id}
 
-    def _machine(self, credential: Credential, now: int) -> Verdict:
+    def _machine(self, credential: Credential, now: int, address: str) -> Verdict:
         if credential.kind is CredentialKind.AGENT:
-            stored = self._checked(credential, self._credentials.agent(credential.id), now)
-            self._credentials.note_use("agent", stored.id, now)
-            return {"kind": "agent", "id": stored.id, "host_id": stored.host_id}
+            return self._agent(self._proven(credential, self._credentials.agent(credential.id)), now, address)
         if credential.kind is CredentialKind.TOKEN:
-            stored = self._checked(credential, self._credentials.token(credential.id), now)
+            stored = self._proven(credential, self._credentials.token(credential.id))
+            _check_dates(stored, now)
             self._credentials.note_use("token", stored.id, now)
             return {
                 "kind": "token",
@@ -75,13 +81,26 @@ class Access:
             }
         raise CredentialRefused("malformed")  # an enrolment token is sent in a body, to one route
 
-    def _checked(self, credential: Credential, stored: StoredCredential | None, now: int) -> StoredCredential:
+    def _agent(self, stored: StoredCredential, now: int, address: str) -> Verdict:
+        if stored.superseded_at is not None and not stored.revoked:
+            self._renewal.superseded_used(stored, address, now)
+        _check_dates(stored, now)
+        if stored.pending and not self._renewal.first_used(stored, address, now):
+            raise CredentialRefused("superseded")
+        self._credentials.note_use("agent", stored.id, now)
+        verdict = {"kind": "agent", "id": stored.id, "host_id": stored.host_id}
+        return {**verdict, "renew": "due"} if self._renewal.is_due(stored, now) else verdict
+
+    def _proven(self, credential: Credential, stored: StoredCredential | None) -> StoredCredential:
         # The hash is computed in either case: that an id exists must not show in the time it takes to refuse it.
         fits = credential.fits(stored.secret_hash if stored is not None else bytes(32), self._hash_key)
         if stored is None or not fits:
             raise CredentialRefused("invalid")
-        if stored.revoked:
-            raise CredentialRefused("revoked")
-        if stored.expires_at is not None and now >= stored.expires_at:
-            raise CredentialRefused("expired")
         return stored
+
+
+def _check_dates(stored: StoredCredential, now: int) -> None:
+    if stored.revoked:
+        raise CredentialRefused("revoked")
+    if stored.expires_at is not None and now >= stored.expires_at:
+        raise CredentialRefused("expired" if stored.superseded_at is None else "superseded")

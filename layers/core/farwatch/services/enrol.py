@@ -1,4 +1,4 @@
-"""Enrol: how a machine becomes a host, keeps its credential fresh, and stops being one."""
+"""Enrol: how a machine becomes a host, and stops being one. How it keeps its credential fresh is in ``renewal``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from farwatch.domain.clones import sounds_cloned
 from farwatch.domain.credentials import Credential, CredentialKind, new_credential, parse_credential
-from farwatch.domain.rbac import SYSTEM, Caller, Permission, PrincipalKind
-from farwatch.errors import Conflict, Forbidden, NotFound, Unauthenticated, Unavailable
+from farwatch.domain.rbac import SYSTEM, Caller, Permission
+from farwatch.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from farwatch.ids import new_id
 from farwatch.observability import logger
 from farwatch.ports.audit import AuditLog
@@ -17,7 +17,6 @@ from farwatch.ports.credentials import Agent, CredentialLookup, Credentials, Enr
 from farwatch.ports.transactions import Transactions
 
 TOKEN_MS = 3_600_000
-OVERLAP_MS = 3_600_000
 PRESUMED_DEAD_MS = 5 * 60_000
 
 
@@ -173,21 +172,6 @@ class Enrol:
         credential = new_credential(CredentialKind.AGENT)
         self._credentials.add_agent_credential(credential.id, host_id, credential.hashed(self._hash_key), now)
         return credential
-
-    def rotate(self, caller: Caller, now: int) -> Enrolled:
-        """Return a new credential for the agent that asks; its old ones work for another hour and then no more."""
-        principal = caller.principal
-        if principal.kind is not PrincipalKind.AGENT or principal.host_id is None:
-            raise Forbidden("only an agent can renew its credential")
-        host_id = principal.host_id
-        with self._transactions.transaction():
-            credential = self._issue(host_id, now)
-            ended = self._credentials.end_agent_credentials(
-                host_id, now, at=now + OVERLAP_MS, but=credential.id
-            )
-            self._audit.record(caller, action="agent.rotate", target=host_id)
-        self._lookup.forget("agent", ended)
-        return Enrolled(host_id, credential.text())
 
     # Administration
 

@@ -109,11 +109,15 @@ class Accepted(Struct):
 
 
 class WireStanding(Struct):
-    """How far a spool is stored, and how often the agent is to sample, in seconds. ``server_time`` is epoch ms."""
+    """How far a spool is stored, how often the agent is to sample (seconds), whether it is to renew its credential.
+
+    ``server_time`` is epoch ms.
+    """
 
     stored_through: int
     server_time: int
     interval_s: float
+    renew_credential: bool = False
 
 
 class WireAnswer(WireStanding):

@@ -17,7 +17,7 @@ _AGENTS: LiteralString = """
            c.id AS credential_id, c.issued_at, c.last_used_at
     FROM hosts h LEFT JOIN LATERAL (
         SELECT * FROM agent_credentials c WHERE c.host_id = h.id AND c.revoked_at IS NULL
-        ORDER BY c.issued_at DESC LIMIT 1) c ON true"""
+        ORDER BY c.superseded_at IS NULL DESC, c.activated_at IS NOT NULL DESC, c.issued_at DESC LIMIT 1) c ON true"""
 
 
 class PostgresCredentials:
@@ -36,15 +36,7 @@ class PostgresCredentials:
                    WHERE c.id = %s AND h.retired_at IS NULL""",
                 (credential_id,),
             ).fetchone()
-        if row is None:
-            return None
-        return StoredCredential(
-            id=row["id"],
-            secret_hash=row["secret_hash"],
-            revoked=row["revoked_at"] is not None,
-            expires_at=ms(row["expires_at"]),
-            host_id=row["host_id"],
-        )
+        return None if row is None else _agent_credential(row)
 
     def find_token(self, token_id: str) -> StoredCredential | None:
         """Return an API token whose owner may still sign in."""
@@ -181,25 +173,82 @@ class PostgresCredentials:
                 == 1
             )
 
-    def add_agent_credential(self, credential_id: str, host_id: str, secret_hash: bytes, now: int) -> None:
-        """Insert a credential of the host."""
+    def add_agent_credential(
+        self, credential_id: str, host_id: str, secret_hash: bytes, now: int, *, pending: bool = False
+    ) -> None:
+        """Insert a credential of the host; a ``pending`` one changes nothing for the others until it is used."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO agent_credentials (id, host_id, secret_hash, issued_at) VALUES (%s, %s, %s, %s)",
-                (credential_id, host_id, secret_hash, at_ms(now)),
+                """INSERT INTO agent_credentials (id, host_id, secret_hash, issued_at, activated_at)
+                   VALUES (%s, %s, %s, %s, %s)""",
+                (credential_id, host_id, secret_hash, at_ms(now), None if pending else at_ms(now)),
             )
 
-    def end_agent_credentials(
-        self, host_id: str, now: int, *, at: int | None = None, but: str = ""
-    ) -> list[str]:
-        """Revoke the host's credentials except ``but``, or let them expire ``at``; return their ids."""
+    def lock_agent_credential(self, credential_id: str) -> StoredCredential | None:
+        """Return the credential, with its host locked until the transaction ends."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """SELECT h.id FROM hosts h JOIN agent_credentials c ON c.host_id = h.id
+                   WHERE c.id = %s FOR NO KEY UPDATE OF h""",
+                (credential_id,),
+            )
+            # Read anew: whoever held the lock before may have changed it.
+            return self.find_agent(credential_id)
+
+    def end_pending_credentials(self, host_id: str, now: int, *, keep: int) -> list[str]:
+        """Supersede the host's pending credentials but the newest ``keep``, at once; return their ids."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """UPDATE agent_credentials SET
-                     revoked_at = CASE WHEN %(at)s::timestamptz IS NULL THEN %(now)s ELSE revoked_at END,
-                     expires_at = coalesce(least(expires_at, %(at)s), expires_at, %(at)s)
-                   WHERE host_id = %(host)s AND id <> %(but)s AND revoked_at IS NULL RETURNING id""",
-                {"at": at_ms(at), "now": at_ms(now), "host": host_id, "but": but},
+                """UPDATE agent_credentials SET superseded_at = %(now)s, expires_at = %(now)s WHERE id IN (
+                     SELECT id FROM agent_credentials WHERE host_id = %(host)s AND activated_at IS NULL
+                     AND superseded_at IS NULL AND revoked_at IS NULL
+                     ORDER BY issued_at DESC, id OFFSET %(keep)s) RETURNING id""",
+                {"now": at_ms(now), "host": host_id, "keep": keep},
+            ).fetchall()
+        return [str(row["id"]) for row in rows]
+
+    def activate_agent_credential(self, credential_id: str, now: int, *, others_end_at: int) -> list[str]:
+        """Note the first use of a pending credential, and supersede the host's others; return their ids."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "UPDATE agent_credentials SET activated_at = %s WHERE id = %s RETURNING host_id",
+                (at_ms(now), credential_id),
+            ).fetchone()
+            if row is None:
+                return []
+            rows = connection.execute(
+                """UPDATE agent_credentials SET superseded_at = %(now)s,
+                     expires_at = least(expires_at, CASE WHEN activated_at IS NULL THEN %(now)s ELSE %(end)s END)
+                   WHERE host_id = %(host)s AND id <> %(id)s AND revoked_at IS NULL AND superseded_at IS NULL
+                   RETURNING id""",
+                {
+                    "now": at_ms(now),
+                    "end": at_ms(others_end_at),
+                    "host": row["host_id"],
+                    "id": credential_id,
+                },
+            ).fetchall()
+        return [str(row["id"]) for row in rows]
+
+    def note_reuse(self, credential_id: str, now: int) -> bool:
+        """Remember that a superseded credential was used; False when that was remembered within the last hour."""
+        with self._database.transaction() as connection:
+            return (
+                connection.execute(
+                    """UPDATE agent_credentials SET reuse_noted_at = %(now)s WHERE id = %(id)s
+                       AND (reuse_noted_at IS NULL OR reuse_noted_at < %(now)s::timestamptz - interval '1 hour')""",
+                    {"now": at_ms(now), "id": credential_id},
+                ).rowcount
+                == 1
+            )
+
+    def end_agent_credentials(self, host_id: str, now: int) -> list[str]:
+        """Revoke the host's credentials; return their ids."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """UPDATE agent_credentials SET revoked_at = %s WHERE host_id = %s AND revoked_at IS NULL
+                   RETURNING id""",
+                (at_ms(now), host_id),
             ).fetchall()
         return [str(row["id"]) for row in rows]
 
@@ -222,7 +271,7 @@ class PostgresCredentials:
             )
 
     def agents(self, *, after_id: str | None, limit: int, retired: bool) -> Sequence[Agent]:
-        """Return hosts with their newest credential, by host id."""
+        """Return hosts with the credential they use, by host id."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 _AGENTS + " WHERE h.id > %s AND (%s OR h.retired_at IS NULL) ORDER BY h.id LIMIT %s",
@@ -291,6 +340,19 @@ def _scopes(row: Row) -> tuple[Permission, ...]:
     # A permission that has been renamed or dropped since grants nothing.
     known = set(Permission)
     return tuple(Permission(scope) for scope in row["scopes"] if scope in known)
+
+
+def _agent_credential(row: Row) -> StoredCredential:
+    return StoredCredential(
+        id=row["id"],
+        secret_hash=row["secret_hash"],
+        revoked=row["revoked_at"] is not None,
+        expires_at=ms(row["expires_at"]),
+        host_id=row["host_id"],
+        issued_at=ms(row["issued_at"]),
+        pending=row["activated_at"] is None,
+        superseded_at=ms(row["superseded_at"]),
+    )
 
 
 def _enrolment_token(row: Row) -> EnrolmentToken:
