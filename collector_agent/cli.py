@@ -17,7 +17,7 @@ from collector_agent import __version__, config, state
 from collector_agent.config import Config, ConfigError
 from collector_agent.log import Log
 from collector_agent.state import Credentials, StateError
-from collector_agent.transport import Transport, TransportError, is_safe
+from collector_agent.transport import Answer, Transport, TransportError, is_safe
 
 OK, FAILED, USAGE, NOT_RUNNING = 0, 1, 2, 3
 
@@ -79,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     enrol.add_argument("--hostname", metavar="NAME", help="name to show, if not the host's own")
     enrol.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
-    enrol.add_argument("--force", action="store_true", help="replace an identity that is there already")
+    present = enrol.add_mutually_exclusive_group()
+    present.add_argument("--force", action="store_true", help="replace an identity that is there already")
+    present.add_argument(
+        "--unless-accepted", action="store_true", help="replace it unless the server accepts its credential"
+    )
     enrol.set_defaults(command=_enrol)
 
     show = commands.add_parser("print", help="print one sample of this host; nothing is sent")
@@ -195,14 +199,10 @@ def _folder_problem(folder: Path) -> str:
 
 def _server_state(cfg: Config, server: str, credentials: Credentials) -> tuple[str, str]:
     """Return what is wrong with the server (empty when nothing), and how it answered."""
-    from collector_agent.sender import BATCHES_PATH
-
     transport = Transport(server, timeout=cfg.timeout_s, ca_file=cfg.ca_file or None)
     started = time.time()
     try:
-        answer = transport.request(
-            "GET", f"{BATCHES_PATH}/progress?spool_id={'0' * 32}", credential=credentials.credential
-        )
+        answer = _ask_progress(transport, credentials)
     except TransportError as error:
         return f"{server} cannot be reached: {error}", ""
     finally:
@@ -282,10 +282,13 @@ def _enrol(arguments: argparse.Namespace, cfg: Config) -> int:
         raise CommandError("--token is missing; make one in the dashboard under Admin, Agents")
     labels = {**cfg.labels, **config.BY_KEY["labels"].read("labels", ",".join(arguments.label))}
     existing = state.load_credentials(cfg.state_dir) if not arguments.force else None
-    if existing is not None:
+    if existing is not None and not arguments.unless_accepted:
         raise CommandError(f"already enrolled as {existing.host_id}; --force replaces that identity")
     transport = Transport(server, timeout=cfg.timeout_s, ca_file=cfg.ca_file or None)
     try:
+        if existing is not None and _accepted(transport, server, existing):
+            _say(f"already enrolled as {existing.host_id}, and the server accepts its credential")
+            return OK
         credentials = enrolment.enrol(
             transport, server, token, enrolment.describe_host(arguments.hostname), labels
         )
@@ -299,6 +302,26 @@ def _enrol(arguments: argparse.Namespace, cfg: Config) -> int:
         raise CommandError(f"enrolled, but {cfg.state_dir} cannot be written ({error.strerror})") from error
     _say(f"enrolled as {credentials.host_id}; credentials are in {path}")
     return OK
+
+
+def _accepted(transport: Transport, server: str, credentials: Credentials) -> bool:
+    """Return whether ``server`` accepts the credential; raises :class:`CommandError` when it does not say."""
+    if credentials.server.rstrip("/") != server.rstrip("/"):
+        return False  # another back end's; it is none of this one's business
+    try:
+        answer = _ask_progress(transport, credentials)
+    except TransportError as error:
+        raise CommandError(f"{server} cannot be reached: {error}") from error
+    if answer.status not in (200, 401, 403):
+        raise CommandError(f"{server} does not say whether it knows this host ({answer.explain()})")
+    return answer.status == 200
+
+
+def _ask_progress(transport: Transport, credentials: Credentials) -> Answer:
+    from collector_agent.sender import BATCHES_PATH
+
+    path = f"{BATCHES_PATH}/progress?spool_id={'0' * 32}"
+    return transport.request("GET", path, credential=credentials.credential)
 
 
 def _print(arguments: argparse.Namespace, cfg: Config) -> int:

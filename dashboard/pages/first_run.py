@@ -34,6 +34,11 @@ def enrolment(key: str) -> None:
     with st.container(border=True):
         st.subheader("2 · Paste one line on the host", anchor=False)
         st.code(answer["install"], language="shell", wrap_lines=True)
+        st.caption(
+            "It needs Python 3.11 or newer and makes a service where systemd runs: for the whole machine as root, else for "
+            "the user who pastes it. Pasted again, it upgrades. No curl there? Python alone will do:"
+        )
+        st.code(answer["install_without_curl"], language="shell", wrap_lines=True)
     with st.container(border=True):
         st.subheader("3 · Wait for the first batch", anchor=False)
         _waiting(since)
@@ -53,5 +58,5 @@ def _waiting(since: int) -> None:
     else:
         st.status("Waiting for the first batch …", state="running")
         st.caption(
-            "Nothing yet after a minute? Run `farwatch-agent doctor` on the host: it says what is in the way."
+            "Nothing yet after a minute? Run `farwatch-agent check` on the host: it says what is in the way."
         )

@@ -20,7 +20,10 @@ from typing import Any
 
 import yaml
 
+from infra.local import agent_wheel
+
 _ZIP_TIME = (2020, 1, 1, 0, 0, 0)  # the same sources give the same archive, so its name can be its hash
+_HANDS_OUT_THE_AGENT = "functions.api.handler.handler"
 _NOT_CODE = {"Makefile", "requirements.txt"}
 
 
@@ -88,6 +91,9 @@ def package(template: dict[str, Any], root: Path, build: Path, bucket: str) -> P
         if resource["Type"] == "AWS::Serverless::Function":
             folder = root / properties.get("CodeUri", default_code)
             files, field = _function_files(folder, properties["Handler"]), "CodeUri"
+            if properties["Handler"] == _HANDS_OUT_THE_AGENT:
+                wheel = agent_wheel.write(root, build)
+                files[f"functions/api/{wheel.name}"] = wheel
         elif resource["Type"] == "AWS::Serverless::LayerVersion":
             folder = root / properties["ContentUri"]
             files, field = _layer_files(folder), "ContentUri"

@@ -26,7 +26,8 @@ from farwatch.http.models import (
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
 from farwatch.ports.credentials import Agent, EnrolmentToken, Machine
-from farwatch.services.enrol import NewToken, installer_line
+from farwatch.services.enrol import NewToken
+from farwatch.services.installer import installer_line, line_without_curl
 
 router = Router()
 TAGS = ["agents"]
@@ -96,10 +97,11 @@ class EnrolmentTokenOut(Answer):
 
 
 class EnrolmentTokenCreated(EnrolmentTokenOut):
-    """A new token, shown this once, and the line to paste on the machine."""
+    """A new token, shown this once, and the line to paste on the machine: with curl, or with Python alone."""
 
     token: str
     install: str
+    install_without_curl: str
 
 
 class EnrolmentTokens(Answer):
@@ -156,11 +158,13 @@ def _token_fields(token: EnrolmentToken) -> dict[str, object]:
 
 
 def _token_created(made: NewToken) -> Response[EnrolmentTokenCreated]:
+    api_url, replaces = container().settings.api_url, made.token.host_id is not None
     answer = EnrolmentTokenCreated.model_validate(
         {
             **_token_fields(made.token),
             "token": made.text,
-            "install": installer_line(container().settings.api_url, made.text),
+            "install": installer_line(api_url, made.text, re_enrol=replaces),
+            "install_without_curl": line_without_curl(api_url, made.text, re_enrol=replaces),
         }
     )
     return created(f"/api/v1/enrolment-tokens/{made.token.id}", answer)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 import pytest
 
-from collector_agent import cli as agent_command_line
 from farwatch.domain.rbac import COMMAND_LINE, Permission, Role
 from farwatch.http.clock import now_ms
-from farwatch.services.enrol import installer_line
 from tests.gateway import Answered, Gateway
 
 HOUR = 3_600_000
@@ -46,15 +43,6 @@ def test_a_token_made_in_the_dashboard_enrols_one_machine_once(gateway: Gateway,
     assert enrol(gateway, made.body["token"], "web-4").body["code"] == "enrolment_refused"
     verdict = gateway.verdict(enrolled.body["credential"])
     assert (verdict["kind"], verdict["host_id"]) == ("agent", host.id)
-
-
-def test_the_installer_line_calls_the_agent_as_the_agent_wants_to_be_called() -> None:
-    line = installer_line("https://farwatch.example/a b", "fwe_0_1")
-    steps = [shlex.split(step) for step in line.split("&&")]
-    enrol_step = next(step for step in steps if step[0].endswith("farwatch-agent") and step[1] == "enrol")
-    parsed = agent_command_line._parser().parse_args(enrol_step[1:])
-    assert (parsed.server, parsed.token) == ("https://farwatch.example/a b", "fwe_0_1")
-    assert agent_command_line._parser().parse_args(steps[-1][1:]) is not None
 
 
 def test_a_token_for_many_counts_its_uses_and_ends(gateway: Gateway, admin: str) -> None:

@@ -62,6 +62,30 @@ def test_enrolling_twice_needs_force(enrolled: Backend, farwatch_agent: Run) -> 
     assert farwatch_agent(*again, "--force").returncode == 0
 
 
+def test_an_identity_the_server_accepts_can_be_kept_and_another_replaced(
+    enrolled: Backend, farwatch_agent: Run, tmp_path: Path
+) -> None:
+    again = ("enrol", "--server", enrolled.url, "--token", "fwe_good", "--unless-accepted")
+    kept = farwatch_agent(*again)
+    assert (kept.returncode, enrolled.enrolled) == (0, 1)
+    assert "accepts its credential" in kept.stdout
+    enrolled.trouble = lambda _: (503, {}, {"title": "away"})
+    unknown = farwatch_agent(*again)
+    assert unknown.returncode == 1
+    assert "does not say whether it knows this host" in unknown.stderr
+    enrolled.trouble = lambda _: None
+    enrolled.credential = "fwa_another"
+    assert farwatch_agent(*again).returncode == 0
+    assert json.loads((tmp_path / "state" / "credentials.json").read_text())["host_id"] == "host_2"
+    elsewhere = Backend()
+    try:
+        moved = farwatch_agent("enrol", "--server", elsewhere.url, "--token", "fwe_good", "--unless-accepted")
+        assert moved.returncode == 0, moved.stderr
+        assert [path for method, path, _ in elsewhere.requests] == ["/base/api/v1/agents/enrol"]
+    finally:
+        elsewhere.close()
+
+
 def test_a_credential_is_not_sent_readable_to_another_host(farwatch_agent: Run) -> None:
     done = farwatch_agent("enrol", "--server", "http://monitor.invalid", "--token", "fwe_good")
     assert done.returncode == 1

@@ -485,6 +485,7 @@ class FakeApi:
         answers = {
             "link": "https://dash.test/?reset=abc",
             "install": "install-me",
+            "install_without_curl": "install-me-too",
             "mailed": False,
             "delivered": True,
         }
@@ -497,6 +498,7 @@ class FakeApi:
             "token": "fwe_0123456789abcdef",
             "expires_at": _rfc3339(self.now() + HOUR),
             "install": line,
+            "install_without_curl": "python3 -c '…' | FARWATCH_AGENT_TOKEN=fwe_0123456789abcdef sh",
         }
 
     def _me(self, call: Call) -> tuple[int, Any]:

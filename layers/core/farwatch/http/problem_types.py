@@ -50,6 +50,11 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         403, "Batch of another host", "Enrol this machine: its credential belongs to another host."
     ),
     "agents_only": ProblemType(403, "Only for agents", "Samples are brought with an agent's credential."),
+    "agent_not_packaged": ProblemType(
+        404,
+        "No agent to hand out",
+        "Package the back end with ./farwatch up or sam build, which put the agent in.",
+    ),
     "unknown_host": ProblemType(404, "Unknown host", "Check the id; the host may have been retired."),
     "unknown_rule": ProblemType(404, "Unknown rule", "Check the id; the rule may have been deleted."),
     "no_forecast": ProblemType(

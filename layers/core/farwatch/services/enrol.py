@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -244,17 +243,4 @@ class WatchForClones:
 def _refused() -> Unauthenticated:
     return Unauthenticated(
         "this enrolment token was used, has expired or never existed", code="enrolment_refused"
-    )
-
-
-def installer_line(api_url: str, token: str) -> str:
-    """Return the one line of shell that installs the agent on a machine, enrols it and lets it run.
-
-    It needs Python with venv and nothing else, and no rights beyond those of whoever pastes it.
-    """
-    agent = "~/.farwatch-agent/bin"
-    return (
-        f"python3 -m venv ~/.farwatch-agent && {agent}/pip install --quiet 'farwatch[agent]' && "
-        f"{agent}/farwatch-agent enrol --server {shlex.quote(api_url)} --token {token} && "
-        f"{agent}/farwatch-agent run"
     )
