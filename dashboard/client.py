@@ -268,6 +268,10 @@ class Client:
         """Exchange an e-mail address and a password for tokens."""
         return cast(Tokens, self._send("POST", "/auth/login", {"email": email, "password": password}))
 
+    def log_in_with_identity(self, id_token: str) -> Tokens:
+        """Exchange the identity provider's token for tokens of ours."""
+        return cast(Tokens, self._send("POST", "/auth/oidc", {"id_token": id_token}))
+
     def refresh(self, refresh_token: str) -> Tokens:
         """Exchange a refresh token, which is used up by this, for new tokens."""
         return cast(Tokens, self._send("POST", "/auth/refresh", {"refresh_token": refresh_token}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -12,9 +12,11 @@ import httpx
 import streamlit as st
 
 from dashboard import session as sessions
+from dashboard import single_sign_on
 from dashboard.client import ApiError, Client, Problem, SignedOut, Unreachable, open_http
-from dashboard.session import COOKIE, STORE, Session
+from dashboard.session import COOKIE, IDENTITY_S, STORE, Session
 from dashboard.settings import Settings, load
+from dashboard.single_sign_on import Provider
 from dashboard.wire import Preferences
 from dashboard.words import plain
 
@@ -28,6 +30,12 @@ _FRAGMENTS = "farwatch.fragments"
 def settings() -> Settings:
     """Return the settings, read once."""
     return load()
+
+
+@cache
+def provider() -> Provider | None:
+    """Return the identity provider people may sign in with, read once; None when there is none."""
+    return single_sign_on.load()
 
 
 @cache
@@ -69,6 +77,26 @@ def sign_in(email: str, password: str) -> None:
     _keep(sessions.start(http(), settings(), Client(http(), headers=_agent()).log_in(email, password)))
 
 
+def identity() -> Mapping[str, Any]:
+    """Return the claims of the identity Streamlit's own sign-in found, empty when there is none."""
+    return st.user if provider() is not None and st.user.get("is_logged_in") else {}
+
+
+def fresh_identity_token() -> str | None:
+    """Return the identity token the browser has just come back with, once; None for an old one and without one."""
+    claims = identity()
+    issued = claims.get("iat")
+    if not isinstance(issued, int | float) or time.time() - issued > IDENTITY_S:
+        return None
+    token = claims["tokens"].get("id")
+    return token if token and STORE.first_use(token) else None
+
+
+def sign_in_with_identity(id_token: str) -> None:
+    """Sign in with the identity provider's token; raises what the client raises (401: no role here)."""
+    _keep(sessions.start(http(), settings(), Client(http(), headers=_agent()).log_in_with_identity(id_token)))
+
+
 def accept_invitation(token: str, name: str, password: str) -> None:
     """Become a user with an invitation's token, and be signed in; raises what the client raises."""
     tokens = Client(http(), headers=_agent()).accept_invitation(token, name, password)
@@ -99,6 +127,16 @@ def sign_out() -> None:
             sessions.sign_out(session)
         except ApiError as error:
             st.toast(f"Signed out here. The back end could not be told: {plain(error.message)}")
+
+
+def leave() -> None:
+    """Sign out here, and at the identity provider if that is where the person came from; ends this run."""
+    came_with_identity = bool(identity())
+    sign_out()
+    if came_with_identity:
+        st.logout()  # sends the browser away, so there is nothing more to draw
+        st.stop()
+    st.rerun()
 
 
 def may(permission: str) -> bool:

@@ -194,5 +194,4 @@ def _who(session: Session) -> None:
         name = plain(user.get("name") or user["email"], 40)
         st.page_link(named("profile"), label=f"{name} · {plain(user['role'])}", icon=":material/person:")
         if st.button("Sign out", key="sign-out", icon=":material/logout:", type="tertiary"):
-            context.sign_out()
-            st.rerun()
+            context.leave()

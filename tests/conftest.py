@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from infra.local.home import Home, write_private
 from tests.gateway import Gateway, running_gateway
+from tests.identity_provider import IdentityProvider, identity_provider
 from tests.services import PostgresServer, postgres_server, valkey_server
 from tests.stack.running import RunningStack, open_folder, running_stack
 
@@ -22,10 +25,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[RunningStack]:
-    """A whole installation that is ready, shared by all tests that ask for it."""
-    with open_folder() as folder, running_stack(folder / "home") as running:
+def provider() -> Iterator[IdentityProvider]:
+    """The identity provider of the whole installation."""
+    with identity_provider() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def stack(provider: IdentityProvider) -> Iterator[RunningStack]:
+    """A whole installation that is ready, shared by all tests that ask for it."""
+    with open_folder() as folder:
+        home = Home(folder / "home")
+        home.create()
+        write_private(home.secrets, json.dumps({"oidc_client_secret": provider.client_secret}))
+        with running_stack(home.root, settings=provider.settings) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 // the newest message, and the nudge that makes Python look again when an incident or a notification changed.
 
 import { duration, h, keeper, stream } from "./live.js";
+import { resume } from "./return.js";
 
 const NUDGE_EVERY_MS = 1000;
 const POLL_EVERY_MS = 10000;
@@ -29,7 +30,8 @@ class Pulse {
     const data = component.data;
     if (data.code && data.code !== this.code) {
       this.code = data.code;
-      fetch(data.session, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code: data.code }) });
+      fetch(data.session, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code: data.code }) })
+        .then((answer) => { if (answer.ok) resume(data.base); });
     }
     const id = `${data.stream.key} ${data.topics.join(" ")}`;
     if (this.id === id) return;

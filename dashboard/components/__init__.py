@@ -43,6 +43,7 @@ def _component(name: str) -> Any:
 _chart = _component("chart")
 _fleet = _component("fleet")
 _pulse = _component("pulse")
+_return = _component("return")
 _strip = _component("strip")
 _table = _component("table")
 
@@ -189,6 +190,11 @@ def pulse(
             on_news([topic for topic in news if isinstance(topic, str)])
 
     _pulse(key=key, data=data, on_news_change=changed)
+
+
+def remember_address() -> None:
+    """Let the browser note its address, so that it is found again after a way over the identity provider."""
+    _return(key="return", data=_common(None))
 
 
 @dataclass(frozen=True, slots=True)

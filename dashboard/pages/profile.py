@@ -19,7 +19,10 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Change your password", anchor=False)
-        _password()
+        if user.get("has_password", True):
+            _password()
+        else:
+            st.markdown("You sign in through your identity provider, which keeps your password.")
     with right:
         st.subheader("Where you are signed in", anchor=False)
         _sessions()
@@ -63,5 +66,4 @@ def _sessions() -> None:
     if st.button("Sign out everywhere", icon=":material/logout:") and attempt(
         "sign you out everywhere", lambda: context.api().send("POST", "/auth/logout-everywhere", {})
     ):
-        context.sign_out()
-        st.rerun()
+        context.leave()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.local.home import write_private
@@ -16,20 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Keys:
-    """What only the supervisor needs. `installation` names this data folder where it has files elsewhere."""
+    """What only the supervisor needs. `installation` names this data folder where it has files elsewhere.
+
+    `cookie_secret` signs the cookie in which Streamlit keeps who came from the identity provider.
+    """
 
     installation: str
     superuser_password: str
     database_password: str
     valkey_password: str
+    cookie_secret: str = ""
 
     @classmethod
     def load_or_make(cls, home: Home) -> Keys:
         """The keys of this data folder, made at the first call."""
         path = home.path("keys.json")
-        if path.is_file():
-            return cls(**json.loads(path.read_text()))
-        keys = cls(secrets.token_hex(6), *(secrets.token_urlsafe(32) for _ in range(3)))
+        keys = cls(**json.loads(path.read_text())) if path.is_file() else None
+        if keys is not None and keys.cookie_secret:
+            return keys
+        if keys is None:
+            keys = cls(secrets.token_hex(6), *(secrets.token_urlsafe(32) for _ in range(3)))
+        keys = replace(keys, cookie_secret=secrets.token_urlsafe(32))
         write_private(path, json.dumps(asdict(keys), indent=1))
         return keys
 
@@ -38,7 +45,7 @@ def secrets_document(home: Home, keys: Keys, ports: Ports) -> dict[str, Any]:
     """Write and return the document that functions read from Secrets Manager (`farwatch.settings.Secrets`).
 
     Addresses follow the ports; signing keys and the pepper are made once; whatever else is in the file, such as
-    `smtp` or `influx_token` put there by hand, stays.
+    `smtp`, `influx_token` or `oidc_client_secret` put there by hand, stays.
     """
     document: dict[str, Any] = json.loads(home.secrets.read_text()) if home.secrets.is_file() else {}
     if "jwt_keys" not in document:

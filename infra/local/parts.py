@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from infra.local import engine, postgres, valkey
+from infra.local import engine, postgres, single_sign_on, valkey
 from infra.local.home import CHECKOUT, Home, Ports
 from infra.local.process import Command
 
@@ -68,6 +68,8 @@ def valkey_part(home: Home, ports: Ports, keys: Keys) -> Part:
 def engine_part(home: Home, ports: Ports, document: dict[str, Any]) -> Part:
     """The local engine, with template.yaml deployed after each start."""
 
+    provider = single_sign_on.parameters()
+
     def deploy() -> None:
         from infra.local.deploy import deploy
 
@@ -83,6 +85,7 @@ def engine_part(home: Home, ports: Ports, document: dict[str, Any]) -> Part:
                 "Tracing": "PassThrough",
                 # Every execution environment is a process here: a burst must not start one for each caller.
                 "ReservedConcurrency": "machine",
+                **provider,
             },
             secret=document,
         )
@@ -98,8 +101,9 @@ def engine_part(home: Home, ports: Ports, document: dict[str, Any]) -> Part:
     )
 
 
-def dashboard_part(ports: Ports) -> Part:
-    """The Streamlit dashboard."""
+def dashboard_part(home: Home, ports: Ports, keys: Keys, document: dict[str, Any]) -> Part:
+    """The Streamlit dashboard. Secrets of single sign-on are in a file, so that they are not in its environment."""
+    provider = single_sign_on.dashboard_file(home, ports, keys, document)
     urls = ports.urls()
     argv = [
         *(sys.executable, "-m", "streamlit", "run", str(CHECKOUT / "dashboard" / "app.py")),
@@ -111,6 +115,7 @@ def dashboard_part(ports: Ports) -> Part:
         **plain_environment(),
         "FARWATCH_API_URL": urls["api_url"],
         "FARWATCH_WS_URL": urls["ws_url"],
+        **({"FARWATCH_OIDC_FILE": provider} if provider else {}),
     }
     return Part(
         "dashboard",

@@ -108,7 +108,7 @@ class Supervisor:
         keys = Keys.load_or_make(home)
         document = secrets_document(home, keys, ports)
         self._state.save(home)
-        dashboard = asyncio.create_task(self._bring_up(dashboard_part(ports)))
+        dashboard = asyncio.create_task(self._bring_up(dashboard_part(home, ports, keys, document)))
         try:
             await _all(
                 self._bring_up(engine_part(home, ports, document)),

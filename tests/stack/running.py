@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,8 +165,10 @@ def farwatch(*arguments: str, home: Home) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def running_stack(folder: Path, *options: str, base: int | None = None) -> Iterator[RunningStack]:
-    """Run `up` with its data in `folder`, yield it once it is ready, and stop it."""
+def running_stack(
+    folder: Path, *options: str, base: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[RunningStack]:
+    """Run `up` with its data in `folder` and `settings` in its environment, yield it once it is ready, and stop it."""
     chosen = base or free_base()
     home = Home(folder)
     log = folder.with_name(folder.name + ".out")
@@ -175,7 +177,7 @@ def running_stack(folder: Path, *options: str, base: int | None = None) -> Itera
         process = subprocess.Popen(
             [*argv, *options],
             cwd=CHECKOUT,
-            env=environment(),
+            env={**environment(), **(settings or {})},
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -154,6 +154,16 @@ def test_a_key_server_that_is_down_is_a_503(sso: Gateway) -> None:
     assert exchange(sso, id_token()).status == 503
 
 
+@pytest.mark.parametrize(
+    ("issuer", "keys"),
+    [("http://id.example.com", "https://id.example.com/keys"), (ISSUER, "http://id.example.com/keys")],
+)
+def test_a_provider_over_plain_http_is_refused_unless_it_is_on_this_machine(issuer: str, keys: str) -> None:
+    with pytest.raises(Misconfigured, match="must start with https"):
+        OidcProvider(issuer, CLIENT, keys)
+    OidcProvider("http://127.0.0.1:8080", CLIENT, "http://localhost:8080/keys")
+
+
 def test_without_a_provider_the_door_says_so(gateway: Gateway) -> None:
     answer = exchange(gateway, id_token())
     assert (answer.status, answer.body["code"]) == (409, "sso_not_configured")

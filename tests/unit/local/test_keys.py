@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from farwatch.settings import Settings, load_secrets
@@ -22,6 +23,17 @@ def test_keys_are_made_once_and_differ_between_installations(tmp_path: Path) -> 
     assert Keys.load_or_make(home) == keys
     assert Keys.load_or_make(made(tmp_path / "other")) != keys
     assert home.path("keys.json").stat().st_mode & 0o077 == 0
+
+
+def test_keys_of_an_older_installation_get_what_is_new_and_keep_the_rest(tmp_path: Path) -> None:
+    home = made(tmp_path)
+    keys = asdict(Keys.load_or_make(home))
+    del keys["cookie_secret"]
+    home.path("keys.json").write_text(json.dumps(keys))
+    renewed = Keys.load_or_make(home)
+    assert renewed == Keys.load_or_make(home)
+    assert len(renewed.cookie_secret) >= 32
+    assert renewed.database_password == keys["database_password"]
 
 
 def test_the_document_is_what_the_functions_read(tmp_path: Path) -> None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import jwt
 
-from farwatch.errors import Conflict, Unauthenticated, Unavailable
+from farwatch.errors import Conflict, Misconfigured, Unauthenticated, Unavailable
 from farwatch.ports.proofs import Identity
 
 # Asymmetric only: with a symmetric algorithm in the list, the provider's public key could be used as a secret.
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 CLOCK_SKEW_S = 30
 _MAX_LENGTH = 16_384
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class OidcProvider:
     """Implements ``farwatch.ports.proofs.IdentityProvider`` for one issuer; an empty ``issuer`` means none.
 
-    ``groups_claim`` names the claim that holds a person's groups, a string or a list.
+    ``groups_claim`` names the claim that holds a person's groups, a string or a list. Raises Misconfigured for keys or
+    an issuer over plain HTTP, except on this machine: whoever sits between could hand out keys of their own.
     """
 
     def __init__(self, issuer: str, client_id: str, jwks_url: str, groups_claim: str = "groups") -> None:
+        for name, url in (("OIDC_ISSUER", issuer), ("OIDC_JWKS_URL", jwks_url)):
+            parts = urlsplit(url)
+            if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+                raise Misconfigured(f"{name} must start with https://, for example https://id.example.org")
         self._issuer = issuer
         self._client_id = client_id
         self._groups_claim = groups_claim
