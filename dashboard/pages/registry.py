@@ -21,11 +21,12 @@ from dashboard.pages import (
     people,
     profile,
     rules,
+    tokens,
 )
 
 SECTIONS = {
     "Watch": ("fleet", "host", "explorer", "anomalies", "forecasts", "incidents", "notifications"),
-    "Manage": ("rules", "channels", "agents", "people", "audit", "health", "profile"),
+    "Manage": ("rules", "channels", "agents", "people", "tokens", "audit", "health", "profile"),
 }
 NEEDED = {
     "explorer": "metrics:read",
@@ -37,6 +38,7 @@ NEEDED = {
     "channels": "channels:read",
     "agents": "agents:manage",
     "people": "users:manage",
+    "tokens": "tokens:own",
     "audit": "audit:read",
     "health": "health:read",
 }
@@ -56,6 +58,7 @@ def _all() -> dict[str, st.Page]:
         "channels": _page(channels.page, "Channels", "campaign", "channels"),
         "agents": _page(agents.page, "Agents", "memory", "agents"),
         "people": _page(people.page, "People", "group", "people"),
+        "tokens": _page(tokens.page, "API tokens", "key", "tokens"),
         "audit": _page(audit.page, "Audit log", "history_edu", "audit"),
         "health": _page(health.page, "Health", "favorite", "health"),
         "profile": _page(profile.page, "Your account", "person", "account", hidden=True),

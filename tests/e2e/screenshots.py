@@ -38,6 +38,7 @@ PAGES = {
     "channels": "channels",
     "agents": "agents",
     "people": "people",
+    "tokens": "tokens?ended=true",
     "audit": "audit",
     "health": "health",
     "account": "account",

@@ -203,6 +203,23 @@ def test_the_interval_of_the_sidebar_reaches_the_api(page: Page, api: FakeApi) -
     assert api.default_interval_s != 1.0
 
 
+def test_a_token_is_made_shown_once_and_gone_with_the_dialog(page: Page, url: str, api: FakeApi) -> None:
+    page.goto(f"{url}/tokens")
+    page.get_by_role("button", name="New token").click()
+    page.get_by_role("textbox", name="Name").fill("grafana")
+    page.get_by_role("button", name="metrics:read").click()
+    page.get_by_role("button", name="Make it").click()
+    shown = page.get_by_text("shown-once")
+    shown.wait_for()
+    assert api.changes[-1][0] == "POST /tokens"
+    assert api.changes[-1][1]["scopes"] == ["metrics:read"]
+    page.get_by_role("button", name="I have it").click()
+    expect(shown).to_have_count(0)
+    page.reload()
+    page.get_by_role("heading", name="API tokens").wait_for()
+    assert "shown-once" not in page.content()
+
+
 @pytest.mark.stack
 @pytest.mark.timeout(240)
 def test_nine_samples_in_ten_are_on_screen_within_a_second_and_a_half(

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from farwatch.bootstrap import container
 from farwatch.domain.people import User
-from farwatch.domain.rbac import Permission, Role, permissions_of
+from farwatch.domain.rbac import Permission, Role, permissions_of, scopes_of
 from farwatch.http.access import public, signed_in
 from farwatch.http.app import no_content
 from farwatch.http.clock import now_ms
@@ -47,9 +47,10 @@ class UserOut(Answer):
 
 
 class Me(UserOut):
-    """The caller, and everything the caller may do."""
+    """The caller, everything the caller may do, and what of it an API token of the caller's could be given."""
 
     permissions: list[Permission]
+    token_scopes: list[Permission]
 
 
 class TokensOut(Answer):
@@ -231,7 +232,8 @@ def me() -> Me:
     """Return the caller and everything the caller may do."""
     user = container().auth.me(current_caller())
     allowed = sorted(permissions_of(user.role))
-    return Me.model_validate({**_user_fields(user), "permissions": allowed})
+    scopes = sorted(scopes_of(user.role))
+    return Me.model_validate({**_user_fields(user), "permissions": allowed, "token_scopes": scopes})
 
 
 @router.get("/api/v1/auth/sessions", summary="Where am I signed in", tags=TAGS)

@@ -64,16 +64,20 @@ def _fields(token: ApiToken) -> dict[str, object]:
 
 
 @router.get("/api/v1/tokens", summary="API tokens", tags=TAGS)
-@requires(Permission.TOKENS_MANAGE, audit="api_token.list")
+@requires(Permission.TOKENS_OWN, audit="api_token.list")
 def list_tokens(
     limit: Annotated[Limit, Query()] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
+    mine: Annotated[bool, Query()] = False,
 ) -> Page[TokenOut]:
-    """Return everybody's tokens by id, revoked and expired ones included."""
+    """Return tokens by id, revoked and expired ones included.
+
+    Who holds ``tokens:manage`` sees everybody's, or with ``mine`` only their own; everybody else sees their own.
+    """
     made = container()
-    bound = {"list": "tokens"}
+    bound = {"list": "tokens", "mine": mine}
     after = str(made.cursors.decode(cursor, bound)[0]) if cursor else None
-    found = made.api_tokens.page(current_caller(), after_id=after, limit=limit + 1)
+    found = made.api_tokens.page(current_caller(), mine=mine, after_id=after, limit=limit + 1)
     return Page(
         items=[TokenOut.model_validate(_fields(token)) for token in found[:limit]],
         next_cursor=made.cursors.encode([found[limit - 1].id], bound) if len(found) > limit else None,
@@ -81,7 +85,7 @@ def list_tokens(
 
 
 @router.post("/api/v1/tokens", summary="Make an API token", tags=TAGS, status_code=201)
-@requires(Permission.TOKENS_MANAGE, audit="api_token.create")
+@requires(Permission.TOKENS_OWN, audit="api_token.create")
 def create_token(body: TokenIn) -> Response[TokenCreated]:
     """Return a token of your own, shown this once."""
     made = container().api_tokens.create(
@@ -98,8 +102,8 @@ def create_token(body: TokenIn) -> Response[TokenCreated]:
     status_code=204,
     responses=problems(404),
 )
-@requires(Permission.TOKENS_MANAGE, audit="api_token.revoke")
+@requires(Permission.TOKENS_OWN, audit="api_token.revoke")
 def revoke_token(token_id: TokenId) -> Response[None]:
-    """Make a token worthless, within a minute everywhere."""
+    """Make a token worthless, within a minute everywhere; somebody else's only with ``tokens:manage``."""
     container().api_tokens.revoke(current_caller(), token_id, now_ms())
     return no_content()

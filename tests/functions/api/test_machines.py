@@ -119,6 +119,40 @@ def test_an_api_token_is_shown_once_scoped_dated_and_revocable(gateway: Gateway,
     assert gateway.verdict(secret) == {"kind": "refused", "reason": "revoked"}
 
 
+def test_everybody_but_guests_has_tokens_of_their_own_and_knows_of_no_others(
+    gateway: Gateway, admin: str
+) -> None:
+    viewer, operator = gateway.as_role(Role.VIEWER), gateway.as_role(Role.OPERATOR)
+    wanted = {"name": "mine", "scopes": ["metrics:read"]}
+    made = gateway("POST", "/api/v1/tokens", wanted, token=viewer)
+    assert made.status == 201
+    gateway("POST", "/api/v1/tokens", {**wanted, "name": "other"}, token=operator)
+    listed = [
+        gateway("GET", "/api/v1/tokens", token=token).body["items"] for token in (viewer, operator, admin)
+    ]
+    assert [[one["name"] for one in items] for items in listed[:2]] == [["mine"], ["other"]]
+    assert {one["name"] for one in listed[2]} == {"mine", "other"}
+    assert gateway("GET", "/api/v1/tokens", token=admin, query={"mine": "true"}).body["items"] == []
+    foreign = gateway("DELETE", made.headers["Location"], token=operator)
+    assert (foreign.status, foreign.body["code"]) == (404, "not_found")
+    assert gateway.verdict(made.body["token"])["kind"] == "token"
+    assert gateway("DELETE", made.headers["Location"], token=viewer).status == 204
+    assert gateway("GET", "/api/v1/tokens", token=gateway.as_role(Role.GUEST)).status == 403
+
+
+def test_nobody_makes_a_token_that_may_more_than_they_do(gateway: Gateway) -> None:
+    viewer = gateway.as_role(Role.VIEWER)
+    me = gateway("GET", "/api/v1/auth/me", token=viewer).body
+    assert "tokens:own" in me["permissions"]
+    assert set(me["token_scopes"]) < set(me["permissions"])
+    assert (
+        gateway("POST", "/api/v1/tokens", {"name": "x", "scopes": me["token_scopes"]}, token=viewer).status
+        == 201
+    )
+    wide = gateway("POST", "/api/v1/tokens", {"name": "x", "scopes": ["rules:write"]}, token=viewer)
+    assert (wide.status, wide.body["code"]) == (403, "scope_too_wide")
+
+
 @pytest.mark.parametrize("scope", ["users:manage", "tokens:manage", "metrics:ingest", "notifications:own"])
 def test_some_permissions_are_never_given_to_a_token(gateway: Gateway, admin: str, scope: str) -> None:
     answer = gateway("POST", "/api/v1/tokens", {"name": "x", "scopes": [scope]}, token=admin)

@@ -30,6 +30,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.unit.dashboard import fake_anomalies
+from tests.unit.dashboard.fake_admin import api_tokens
 
 NAMES = ["web-1", "web-2", "web-3", "db-primary", "db-replica", "cache-1", "build-7", "edge-fra"]
 PASSWORD = "farwatch-demo"
@@ -67,6 +68,7 @@ _VIEWER = _GUEST | {
     "forecasts:run",
     "rules:read",
     "notifications:own",
+    "tokens:own",
 }
 _OPERATOR = _VIEWER | {
     "hosts:write",
@@ -165,7 +167,7 @@ class FakeApi:
         self.asked_forecast: dict[str, Any] = {}
         self.forecasts_ready = False
         self.changes: list[tuple[str, Any]] = []
-        self.lists = _lists(self.started)
+        self.lists = {**_lists(self.started), "tokens": api_tokens(self.started)}
         self.pushed: dict[str, list[dict[str, Any]]] = {}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.failing: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -499,6 +501,7 @@ class FakeApi:
             "install_without_curl": "install-me-too",
             "mailed": False,
             "delivered": True,
+            "token": "fwt_0123456789abcdef_shown-once",
         }
         return 200, {**(call.body or {}), **answers, "id": "new"}
 
@@ -513,7 +516,9 @@ class FakeApi:
         }
 
     def _me(self, call: Call) -> tuple[int, Any]:
-        return 200, {**call.user, "permissions": sorted(PERMISSIONS[call.user["role"]])}
+        held = sorted(PERMISSIONS[call.user["role"]])
+        scopes = [one for one in held if not one.endswith((":own", "users:manage", "tokens:manage"))]
+        return 200, {**call.user, "permissions": held, "token_scopes": scopes}
 
     def _ticket(self, call: Call) -> tuple[int, Any]:
         ticket = f"tkt_{random.random()}"

@@ -52,6 +52,7 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     USERS_MANAGE = "users:manage"
     AGENTS_MANAGE = "agents:manage"
+    TOKENS_OWN = "tokens:own"
     TOKENS_MANAGE = "tokens:manage"
 
 
@@ -89,6 +90,7 @@ MATRIX: Mapping[Permission, frozenset[Role]] = MappingProxyType(
         Permission.AUDIT_READ: _A,
         Permission.USERS_MANAGE: _A,
         Permission.AGENTS_MANAGE: _A,
+        Permission.TOKENS_OWN: _AOV,
         Permission.TOKENS_MANAGE: _A,
     }
 )
@@ -101,6 +103,7 @@ NEVER_A_SCOPE = frozenset(
     {
         Permission.METRICS_INGEST,
         Permission.USERS_MANAGE,
+        Permission.TOKENS_OWN,
         Permission.TOKENS_MANAGE,
         Permission.NOTIFICATIONS_OWN,
         Permission.PREFERENCES_OWN,
@@ -115,6 +118,11 @@ def permissions_of(role: Role) -> frozenset[Permission]:
 
 
 _BY_ROLE = {role: frozenset(p for p, roles in MATRIX.items() if role in roles) for role in Role}
+
+
+def scopes_of(role: Role) -> tuple[Permission, ...]:
+    """Return what a person with ``role`` may give to an API token."""
+    return tuple(scope for scope in SCOPES if scope in _BY_ROLE[role])
 
 
 def token_permissions(scopes: Iterable[Permission], owner: Role) -> frozenset[Permission]:

@@ -214,6 +214,6 @@ class Credentials(Protocol):
         """Return one token."""
         ...
 
-    def revoke_api_token(self, token_id: str, now: int) -> bool:
-        """Revoke the token; False when it was revoked already or never existed."""
+    def revoke_api_token(self, token_id: str, now: int, *, owner_id: str | None = None) -> bool:
+        """Revoke the token, if it is the owner's where one is named; False when there is none that works."""
         ...

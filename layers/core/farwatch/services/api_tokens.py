@@ -22,7 +22,7 @@ class NewApiToken:
 
 
 class ApiTokens:
-    """The use cases behind ``/api/v1/tokens``; all need ``tokens:manage``."""
+    """The use cases behind ``/api/v1/tokens``: one's own need ``tokens:own``, everybody's ``tokens:manage``."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class ApiTokens:
 
         Raises InvalidInput for a scope that no token may have and Forbidden (``scope_too_wide``) for one the caller lacks.
         """
-        caller.principal.require(Permission.TOKENS_MANAGE)
+        caller.principal.require(Permission.TOKENS_OWN)
         owner_id = caller.principal.require_user()
         for index, scope in enumerate(scopes):
             if scope in NEVER_A_SCOPE:
@@ -75,16 +75,24 @@ class ApiTokens:
             )
         return NewApiToken(token, credential.text())
 
-    def page(self, caller: Caller, *, after_id: str | None, limit: int) -> Sequence[ApiToken]:
-        """Return tokens by id, revoked and expired ones included."""
-        caller.principal.require(Permission.TOKENS_MANAGE)
-        return self._credentials.api_tokens(owner_id=None, after_id=after_id, limit=limit)
+    def page(self, caller: Caller, *, mine: bool, after_id: str | None, limit: int) -> Sequence[ApiToken]:
+        """Return tokens by id, revoked and expired ones included: everybody's to who manages them, else the caller's."""
+        owner_id = self._owner(caller, mine=mine)
+        return self._credentials.api_tokens(owner_id=owner_id, after_id=after_id, limit=limit)
 
     def revoke(self, caller: Caller, token_id: str, now: int) -> None:
-        """Make a token worthless; raises NotFound when there is none that works."""
-        caller.principal.require(Permission.TOKENS_MANAGE)
+        """Make a token worthless; raises NotFound when there is none that works, or it is somebody else's."""
+        owner_id = self._owner(caller)
         with self._transactions.transaction():
-            if not self._credentials.revoke_api_token(token_id, now):
+            if not self._credentials.revoke_api_token(token_id, now, owner_id=owner_id):
                 raise NotFound("there is no such token")
             self._audit.record(caller, action="api_token.revoke", target=token_id)
         self._lookup.forget("token", [token_id])
+
+    @staticmethod
+    def _owner(caller: Caller, *, mine: bool = False) -> str | None:
+        """Return whose tokens the caller may look at: None for everybody's."""
+        caller.principal.require(Permission.TOKENS_OWN)
+        if caller.principal.may(Permission.TOKENS_MANAGE) and not mine:
+            return None
+        return caller.principal.require_user()

@@ -320,13 +320,14 @@ class PostgresCredentials:
             row = connection.execute("SELECT * FROM api_tokens WHERE id = %s", (token_id,)).fetchone()
         return None if row is None else _api_token(row)
 
-    def revoke_api_token(self, token_id: str, now: int) -> bool:
-        """Revoke the token; False when it was revoked already or never existed."""
+    def revoke_api_token(self, token_id: str, now: int, *, owner_id: str | None = None) -> bool:
+        """Revoke the token, if it is the owner's where one is named; False when there is none that works."""
         with self._database.transaction() as connection:
             return (
                 connection.execute(
-                    "UPDATE api_tokens SET revoked_at = %s WHERE id = %s AND revoked_at IS NULL",
-                    (at_ms(now), token_id),
+                    """UPDATE api_tokens SET revoked_at = %(now)s WHERE id = %(id)s AND revoked_at IS NULL
+                       AND (%(owner)s::text IS NULL OR owner_id = %(owner)s)""",
+                    {"now": at_ms(now), "id": token_id, "owner": owner_id},
                 ).rowcount
                 == 1
             )
