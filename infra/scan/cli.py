@@ -1,7 +1,7 @@
 """``farwatch scan PATH``: arguments, output, exit code.
 
 Exit codes: 0 nothing at or above ``--fail-on``, 1 findings, 2 wrong usage or trouble (no such path, a
-baseline that cannot be read, output that cannot be written).
+baseline that cannot be read, output that cannot be written, a result that cannot be published).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from infra.scan.engine import scan
 from infra.scan.findings import Report, Severity
 from infra.scan.html_report import to_html
+from infra.scan.publish import PublishError, publish
 from infra.scan.sarif import to_sarif
 from infra.scan.suppress import BaselineError, read_baseline, write_baseline
 from infra.scan.text_report import to_json, to_text
@@ -52,6 +53,15 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="scan node_modules, vendor and virtual environments too",
     )
+    made.add_argument(
+        "--publish", action="store_true",
+        help="show the result in the dashboard of the installation on this machine, or of the one that "
+        "FARWATCH_API_URL and FARWATCH_API_TOKEN (with the scope scan:publish) lead to",
+    )  # fmt: skip
+    made.add_argument(
+        "--as", dest="target", metavar="NAME",
+        help="under this name, by which scans are compared (default: the name of the scanned folder)",
+    )  # fmt: skip
     return made
 
 
@@ -71,7 +81,10 @@ def main(argv: Sequence[str]) -> int:
             options.out.write_text(text, encoding="utf-8", errors="backslashreplace")
         if options.write_baseline is not None:
             write_baseline(options.write_baseline, report.findings)
-    except (OSError, BaselineError) as error:
+        if options.publish:
+            said = publish(report, options.target or options.path.resolve().name or "/")
+            sys.stderr.write(f"{said}\n")
+    except (OSError, BaselineError, PublishError) as error:
         sys.stderr.write(f"farwatch scan: {error}\n")
         return 2
     return 1 if report.at_least(Severity.parse(options.fail_on)) else 0

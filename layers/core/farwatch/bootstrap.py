@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from farwatch.services.query import Query
     from farwatch.services.rate_limits import SpendRateLimits
     from farwatch.services.renewal import Renewal
+    from farwatch.services.scans import Scans
     from farwatch.services.sweep import Sweep
 
 
@@ -270,6 +271,14 @@ class Container:
         return ApiTokens(
             self.database, self.credentials, self.credential_lookup, self.audit, hash_key=self.hash_key
         )
+
+    @cached_property
+    def scans(self) -> Scans:
+        """The use cases behind ``/api/v1/scans``."""
+        from farwatch.adapters.postgres.scans import PostgresScans
+        from farwatch.services.scans import Scans
+
+        return Scans(self.database, PostgresScans(self.database), self.audit)
 
     @cached_property
     def sqs(self) -> Any:

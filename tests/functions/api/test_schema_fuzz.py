@@ -80,6 +80,10 @@ class Callers:
         if parameter == "token_id":
             return made.enrol.create_enrolment_token(COMMAND_LINE, now_ms()).token.id
         makers: dict[str, tuple[str, dict[str, Any]]] = {
+            "scan_id": (
+                "/api/v1/scans",
+                {"target": "fuzz", "files": 1, "seconds": 0.1, "findings": []},
+            ),
             "incident_id": ("/api/v1/incidents", {"title": "fuzz", "severity": "warning"}),
             "channel_id": (
                 "/api/v1/channels",

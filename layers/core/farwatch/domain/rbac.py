@@ -49,6 +49,7 @@ class Permission(StrEnum):
     CONFIG_WRITE = "config:write"
     HEALTH_READ = "health:read"
     SCAN_READ = "scan:read"
+    SCAN_PUBLISH = "scan:publish"
     AUDIT_READ = "audit:read"
     USERS_MANAGE = "users:manage"
     AGENTS_MANAGE = "agents:manage"
@@ -87,6 +88,7 @@ MATRIX: Mapping[Permission, frozenset[Role]] = MappingProxyType(
         Permission.CONFIG_WRITE: _AO,
         Permission.HEALTH_READ: _AO,
         Permission.SCAN_READ: _A,
+        Permission.SCAN_PUBLISH: _A,
         Permission.AUDIT_READ: _A,
         Permission.USERS_MANAGE: _A,
         Permission.AGENTS_MANAGE: _A,

@@ -18,13 +18,15 @@ class Access:
 
     ``permission`` None with ``public`` None means any signed-in person. ``public`` is the reason why the route needs no
     credential. ``audit`` names the action in the audit log; a reading route without it is not recorded, a
-    changing route without it is recorded under its function's name. ``limit`` names the stricter rate limit it has.
+    changing route without it is recorded under its function's name. ``limit`` names the stricter rate limit it has,
+    ``max_body`` the bytes its body may have where that is not what every route allows.
     """
 
     permission: Permission | None = None
     public: str | None = None
     audit: str | None = None
     limit: str | None = None
+    max_body: int | None = None
 
     def check(self, principal: Principal) -> None:
         """Return when ``principal`` may call the route; raises Unauthenticated or Forbidden otherwise."""
@@ -43,10 +45,10 @@ class Access:
 
 
 def requires(
-    permission: Permission, *, audit: str | None = None, limit: str | None = None
+    permission: Permission, *, audit: str | None = None, limit: str | None = None, max_body: int | None = None
 ) -> Callable[[Handler], Handler]:
     """Let only principals with ``permission`` call the route."""
-    return _mark(Access(permission=permission, audit=audit, limit=limit))
+    return _mark(Access(permission=permission, audit=audit, limit=limit, max_body=max_body))
 
 
 def signed_in(*, audit: str | None = None, limit: str | None = None) -> Callable[[Handler], Handler]:

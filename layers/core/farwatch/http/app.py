@@ -148,7 +148,7 @@ class Api(APIGatewayHttpResolver):
             check_text(value, f"path.{name}")
         for name, value in (event.get("queryStringParameters") or {}).items():
             check_text(str(value), f"query.{name}")
-        body = raw_body(event, self._max_body)
+        body = raw_body(event, access.max_body or self._max_body)
         if body and route.dependant.body_params:
             if not self._says_json():
                 raise InvalidInput(

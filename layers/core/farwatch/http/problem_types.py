@@ -61,6 +61,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         422, "No forecast possible", "The detail says what is missing, mostly more history; try again later."
     ),
     "unknown_forecast": ProblemType(404, "Unknown forecast", "Check the id; forecasts are kept for 90 days."),
+    "unknown_scan": ProblemType(
+        404, "Unknown scan", "Check the id; the newest 20 scans of each target are kept."
+    ),
     "unknown_anomaly": ProblemType(404, "Unknown anomaly", "Check the id."),
     "no_verdict": ProblemType(404, "No verdict to take back", "Nobody has judged this anomaly."),
     # Idempotency
