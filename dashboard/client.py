@@ -256,6 +256,10 @@ class Client:
         response = self.call("GET", path)
         return cast(dict[str, Any], in_milliseconds(response.json())), response.headers.get("etag")
 
+    def file(self, path: str, **params: Any) -> bytes:
+        """Return an answer as it came, to be saved as a file."""
+        return self.call("GET", path, params=params).content
+
     def send(
         self, method: str, path: str, body: Any = None, *, if_match: str | None = None
     ) -> dict[str, Any]:

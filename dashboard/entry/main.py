@@ -28,6 +28,6 @@ if session is None or letters.asked():
     st.navigation(pages(None), position="hidden")
     sign_in.page()
 else:
-    chosen = st.navigation(pages(session.permissions))
+    chosen = st.navigation(pages(session.permissions), expanded=True)
     sidebar.show(session)
     chosen.run()

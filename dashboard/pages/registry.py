@@ -21,12 +21,13 @@ from dashboard.pages import (
     people,
     profile,
     rules,
+    scans,
     tokens,
 )
 
 SECTIONS = {
     "Watch": ("fleet", "host", "explorer", "anomalies", "forecasts", "incidents", "notifications"),
-    "Manage": ("rules", "channels", "agents", "people", "tokens", "audit", "health", "profile"),
+    "Manage": ("rules", "channels", "agents", "people", "tokens", "scans", "audit", "health", "profile"),
 }
 NEEDED = {
     "explorer": "metrics:read",
@@ -39,6 +40,7 @@ NEEDED = {
     "agents": "agents:manage",
     "people": "users:manage",
     "tokens": "tokens:own",
+    "scans": "scan:read",
     "audit": "audit:read",
     "health": "health:read",
 }
@@ -59,6 +61,7 @@ def _all() -> dict[str, st.Page]:
         "agents": _page(agents.page, "Agents", "memory", "agents"),
         "people": _page(people.page, "People", "group", "people"),
         "tokens": _page(tokens.page, "API tokens", "key", "tokens"),
+        "scans": _page(scans.page, "Security scans", "policy", "scans"),
         "audit": _page(audit.page, "Audit log", "history_edu", "audit"),
         "health": _page(health.page, "Health", "favorite", "health"),
         "profile": _page(profile.page, "Your account", "person", "account", hidden=True),

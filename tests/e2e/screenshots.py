@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as NotReady
 
 from tests.e2e import chromium
+from tests.unit.dashboard.fake_admin import SCAN
 from tests.unit.dashboard.fake_api import PASSWORD, FakeApi, serve
 
 PAGES = {
@@ -39,6 +40,8 @@ PAGES = {
     "agents": "agents",
     "people": "people",
     "tokens": "tokens?ended=true",
+    "scans": "scans",
+    "scan": "scans?id={scan}",
     "audit": "audit",
     "health": "health",
     "account": "account",
@@ -80,6 +83,7 @@ def take(browser: Browser, address: tuple[str, str, str], arguments: argparse.Na
                 "host": _first(page, "tr.fw-live .fw-open", "id"),
                 "incident": _first(page, ".fw-strip a", "id"),
                 "anomaly": _anomaly(page, url) if "anomaly" in arguments.pages else "",
+                "scan": SCAN,
             }
             for name in arguments.pages:
                 page.goto(f"{url}/{PAGES[name].format(**known)}")
@@ -128,6 +132,7 @@ def _settled(page: Page, name: str) -> bool:
             page.locator(".fw-charts[data-ready=true]").wait_for(
                 timeout=60_000 if name == "compare" else 10_000
             )
+        page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=10_000)
     except NotReady:
         print(f"{name} did not come to rest", file=sys.stderr)
         return False

@@ -1,4 +1,4 @@
-"""What the administrator's pages list in the double of the API: API tokens."""
+"""What the administrator's pages list in the double of the API: API tokens and security scans."""
 
 from __future__ import annotations
 
@@ -53,3 +53,88 @@ def api_tokens(now: int) -> list[dict[str, Any]]:
 
 def _at(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+SCAN = "scan_0198c0ffee42d1a9b3c401"
+_BEFORE = "scan_0198c0ffee42d1a9b3c400"
+_KNOWN: list[tuple[str, str, str, int, str, str]] = [
+    ("secret-provider", "critical", "deploy/settings.py", 12, 'aws_access_key_id = "AKIA…"', "new"),
+    (
+        "sql-format",
+        "high",
+        "shop/orders.py",
+        88,
+        "cursor.execute(f'SELECT * FROM orders WHERE id = {number}')",
+        "open",
+    ),
+    (
+        "crypto-tls-unverified",
+        "medium",
+        "shop/<img src=x onerror=alert(1)>.py",
+        7,
+        "httpx.Client(verify=False)",
+        "new",
+    ),
+    ("xss-inner-html", "medium", "web/cart.js", 31, "el.innerHTML = `<b>${name}</b>`;", "open"),
+    ("crypto-weak-hash", "low", "tests/test_cart.py", 5, "hashlib.md5(text)", "open"),
+]
+
+
+def scans(now: int) -> list[dict[str, Any]]:
+    """Return the scans: two of a shop, one of a clean tree."""
+    counts = {"critical": 1, "high": 1, "medium": 2, "low": 1, "info": 0}
+    shared = {"files": 241, "seconds": 8.4, "suppressed": 2, "skipped": 11, "left_out": 0}
+    by = {"kind": "token", "id": "00000000000000a2"}
+    shop = {**shared, "target": "shop", "published_by": by}
+    return [
+        {
+            **shop,
+            "id": SCAN,
+            "received_at": _at(now - 3_600_000),
+            "counts": counts,
+            "trend": {"previous_id": _BEFORE, "new": 2, "fixed": 1, "open": 3},
+        },
+        {
+            **shared,
+            "id": "scan_0198c0ffee42d1a9b3c402",
+            "target": "farwatch",
+            "published_by": {"kind": "system", "id": "system"},
+            "received_at": _at(now - 2 * DAY),
+            "counts": dict.fromkeys(counts, 0),
+            "trend": None,
+        },
+        {
+            **shop,
+            "id": _BEFORE,
+            "received_at": _at(now - DAY),
+            "counts": {**counts, "critical": 0, "high": 2},
+            "trend": None,
+        },
+    ]
+
+
+def findings() -> list[dict[str, Any]]:
+    """Return what the newest scan of the shop found, and what it no longer found."""
+    found = [_finding(number, *row) for number, row in enumerate(_KNOWN)]
+    gone = _finding(9, "sql-format", "high", "shop/basket.py", 40, "cursor.execute(query + name)", "fixed")
+    return [*found, gone]
+
+
+def _finding(
+    number: int, rule: str, severity: str, file: str, line: int, snippet: str, change: str
+) -> dict[str, Any]:
+    return {
+        "change": change,
+        "rule": rule,
+        "kind": "other",
+        "severity": severity,
+        "file": file,
+        "line": line,
+        "column": 1,
+        "snippet": snippet,
+        "why": "What stands here can be turned against the program by whoever writes the text.",
+        "fix": "Pass values as parameters, and keep credentials out of the source.",
+        "cwe": 89,
+        "sources": ["bandit", "farwatch"],
+        "fingerprint": f"{number:020x}",
+    }

@@ -30,7 +30,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.unit.dashboard import fake_anomalies
-from tests.unit.dashboard.fake_admin import api_tokens
+from tests.unit.dashboard.fake_admin import api_tokens, findings, scans
 
 NAMES = ["web-1", "web-2", "web-3", "db-primary", "db-replica", "cache-1", "build-7", "edge-fra"]
 PASSWORD = "farwatch-demo"
@@ -167,7 +167,11 @@ class FakeApi:
         self.asked_forecast: dict[str, Any] = {}
         self.forecasts_ready = False
         self.changes: list[tuple[str, Any]] = []
-        self.lists = {**_lists(self.started), "tokens": api_tokens(self.started)}
+        self.lists = {
+            **_lists(self.started),
+            "tokens": api_tokens(self.started),
+            "scans": scans(self.started),
+        }
         self.pushed: dict[str, list[dict[str, Any]]] = {}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.failing: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -489,6 +493,33 @@ class FakeApi:
     def _listed(self, call: Call) -> tuple[int, Any]:
         return 200, {"items": self.lists[call.names["list"]], "next_cursor": None}
 
+    def _scans(self, call: Call) -> tuple[int, Any]:
+        asked = dict(call.params)
+        found = [one for one in self.lists["scans"] if asked.get("target") in {None, one["target"]}]
+        if asked.get("newest") == "true":
+            found = [
+                one for i, one in enumerate(found) if one["target"] not in {o["target"] for o in found[:i]}
+            ]
+        return 200, {"items": found, "next_cursor": None}
+
+    def _scan(self, call: Call) -> tuple[int, Any]:
+        scan = next((one for one in self.lists["scans"] if one["id"] == call.names["id"]), None)
+        if scan is None:
+            return _problem(404, "there is no such scan")
+        return 200, {**scan, "rules": {"sql-format": 1, "secret-provider": 1}}
+
+    def _findings(self, call: Call) -> tuple[int, Any]:
+        asked = {name: [value for key, value in call.params if key == name] for name, _ in call.params}
+        change = asked.get("change")
+        found = [
+            one
+            for one in findings()
+            if (one["change"] in change if change else one["change"] != "fixed")
+            and one["severity"] in asked.get("severity", one["severity"])
+            and one["rule"] in asked.get("rule", one["rule"])
+        ]
+        return 200, {"items": found, "next_cursor": None}
+
     def _one_rule(self, call: Call) -> tuple[int, Any]:
         return 200, next(rule for rule in self.lists["rules"] if rule["id"] == call.names["id"])
 
@@ -677,6 +708,10 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "POST /auth/logout": FakeApi._no_content,
     "GET /health": FakeApi._health,
     "GET /auth/{list}": FakeApi._listed,
+    "GET /scans": FakeApi._scans,
+    "GET /scans/{id}": FakeApi._scan,
+    "GET /scans/{id}/findings": FakeApi._findings,
+    "GET /scans/{id}/report": FakeApi._scan,
     "GET /rules/{id}": FakeApi._one_rule,
     "GET /{list}": FakeApi._listed,
     "POST /.*": FakeApi._noted,
