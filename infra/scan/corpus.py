@@ -18,7 +18,7 @@ from typing import Literal
 import yaml
 
 MARK = "¶"
-Corpus = Literal["tuning", "heldout", "hard"]
+Corpus = Literal["tuning", "heldout", "hard", "blind"]
 
 _WORDS = (
     "harvest",
@@ -39,15 +39,15 @@ _ALNUM = string.ascii_letters + string.digits
 class Case:
     """One planted file: where it goes, what it holds, and the defect it carries.
 
-    ``defect`` is the kind of finding expected on ``line`` (1-based), or ``None`` for a look-alike on which
-    any finding above ``info`` is a false alarm.
+    ``defect`` is the kind of finding expected on one of ``lines`` (1-based; one defect may span several), or
+    ``None`` for a look-alike on which any finding above ``info`` is a false alarm.
     """
 
     id: str
     file: str
     text: str
     defect: str | None
-    line: int | None
+    lines: frozenset[int]
 
     def write(self, root: Path) -> Path:
         """Write the file below ``root`` in a folder of its own and return its path."""
@@ -67,12 +67,12 @@ def _case(row: dict[str, str]) -> Case:
     rng = random.Random(row["id"])  # noqa: S311 - reproducible test data, nothing is protected by it
     text = re.sub(r"@@(\w+)@@", lambda found: made_up(found[1], rng), row["code"])
     lines = text.split("\n")
-    line = next((number for number, content in enumerate(lines, 1) if MARK in content), None)
+    marked = {number for number, content in enumerate(lines, 1) if MARK in content}
     # A key block is one mark for several lines: the defect stands where the block begins.
-    if line is not None and lines[line - 1].startswith("-----END"):
-        line = next(number for number, content in enumerate(lines, 1) if "-----BEGIN" in content)
+    if any(lines[number - 1].startswith("-----END") for number in marked):
+        marked = {number for number, content in enumerate(lines, 1) if "-----BEGIN" in content}
     clean = "\n".join(content.replace(" " + MARK, "").replace(MARK, "") for content in lines)
-    return Case(row["id"], row["file"], clean, row.get("defect"), line)
+    return Case(row["id"], row["file"], clean, row.get("defect"), frozenset(marked))
 
 
 def _pick(rng: random.Random, alphabet: str, length: int) -> str:
@@ -88,11 +88,18 @@ def _key_block(kind: str, rng: random.Random) -> str:
     return f"-----BEGIN {kind} KEY-----\n{body}\n-----END {kind} KEY-----"
 
 
+def _password(rng: random.Random) -> str:
+    return f"{rng.choice(_WORDS)}{rng.randint(2, 99)}-{rng.choice(_WORDS)}"
+
+
 def made_up(name: str, rng: random.Random) -> str:
     """Return a made-up credential in the format ``name`` stands for."""
     upper, digits, hexa = string.ascii_uppercase + "234567", string.digits, "0123456789abcdef"
     if name == "password":
-        return f"{rng.choice(_WORDS)}{rng.randint(2, 99)}-{rng.choice(_WORDS)}"
+        return _password(rng)
+    if name == "weak":
+        word = rng.choice(_WORDS).capitalize()
+        return f"{word.replace('a', '@').replace('e', '3')}{rng.randint(1, 2999)}{rng.choice('!*+')}"
     if name == "jwt":
         header = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")
         body = base64.urlsafe_b64encode(b'{"sub":"probe","admin":true}').decode().rstrip("=")
@@ -112,6 +119,15 @@ def made_up(name: str, rng: random.Random) -> str:
         "npm": lambda: "npm_" + _pick(rng, _ALNUM, 36),
         "pem": lambda: _key_block("RSA PRIVATE", rng),
         "openssh": lambda: _key_block("OPENSSH PRIVATE", rng),
+        "ec": lambda: _key_block("EC PRIVATE", rng),
+        "pkcs8": lambda: _key_block("PRIVATE", rng),
+        "pem_line": lambda: _key_block("PRIVATE", rng).replace("\n", "\\n"),
+        "google": lambda: "AIza" + _pick(rng, _ALNUM, 35),
+        "openai": lambda: f"sk-proj-{_pick(rng, _ALNUM, 20)}T3BlbkFJ{_pick(rng, _ALNUM, 20)}",
+        "azure": lambda: base64.b64encode(rng.randbytes(64)).decode(),
+        "basic": lambda: base64.b64encode(f"deploy:{_password(rng)}".encode()).decode(),
+        "b64pw": lambda: base64.b64encode(_password(rng).encode()).decode(),
+        "b62_36": lambda: _pick(rng, _ALNUM, 36),
         "hex32": lambda: _pick(rng, hexa, 32),
         "hex40": lambda: _pick(rng, hexa, 40),
         "hex64": lambda: _pick(rng, hexa, 64),

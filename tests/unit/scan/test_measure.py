@@ -31,7 +31,7 @@ def test_the_corpus_is_large_and_every_defect_is_marked() -> None:
     assert len({case.id for case in cases}) == len(cases)
     assert sum(case.defect is not None for case in cases) >= 120
     assert sum(case.defect is None for case in cases) >= 100
-    assert all((case.defect is None) == (case.line is None) for case in cases)
+    assert all((case.defect is None) == (not case.lines) for case in cases)
     assert {case.defect for case in cases if case.defect} == {kind.value for kind in Kind}
 
 
