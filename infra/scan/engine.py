@@ -13,6 +13,8 @@ from infra.scan import (
     python_crypto,
     python_secrets,
     python_sql,
+    python_tls,
+    python_tokens,
     python_xss,
     script_rules,
     secrets,
@@ -29,6 +31,9 @@ from infra.scan.tools import Bandit, cfn_lint
 SNIPPET = 200
 # A test suite attacks, fakes and shortcuts on purpose, but a live credential is one wherever it stands.
 _WEIGHS_IN_TESTS = {"secret-provider", "secret-private-key", "suppression-without-reason"}
+_PYTHON_RULES = (
+    python_secrets, python_sql, python_xss, python_crypto, python_tls, python_tokens, python_cors,
+)  # fmt: skip
 _DOCUMENTS = {".yaml", ".yml", ".json", ".template"}
 
 
@@ -82,7 +87,7 @@ def _python(source: Source, bandit: Bandit, skipped: list[Skipped]) -> Iterator[
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a scanned file's bad escapes are not our reader's business
             flow = Flow(ast.parse(source.text))
-            for rules in (python_secrets, python_sql, python_xss, python_crypto, python_cors):
+            for rules in _PYTHON_RULES:
                 yield from rules.find(flow)
             yield from bandit.find(source, flow)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

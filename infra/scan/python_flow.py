@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from infra.scan.python_guards import failed, passed
+
 MAX_BINDINGS = 50
+MAX_STEPS = 5
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
-_CHECKS = {"fullmatch", "isidentifier", "isdigit", "isalnum", "isdecimal", "isalpha", "isnumeric"}
 _GROWING = {"append", "extend", "insert", "add"}
 
 
@@ -47,18 +49,21 @@ class _Names:
 class Flow:
     """The names of one parsed module: scopes, bindings, checks, imports.
 
-    ``nodes`` lists every node once, ``functions`` the functions by name, ``imports`` what a local name was
-    imported as (dotted).
+    ``nodes`` lists every node once, ``functions`` the functions and ``classes`` the classes by name,
+    ``imports`` what a local name was imported as (dotted).
     """
 
     def __init__(self, tree: ast.Module) -> None:
         self.tree = tree
         self.nodes = list(ast.walk(tree))
         self.functions: dict[str, FunctionNode] = {}
+        self.classes: dict[str, ast.ClassDef] = {}
         self.imports: dict[str, str] = {}
         self._parents: dict[ast.AST, ast.AST] = {}
         self._blocks: dict[ast.AST, int] = {}
         self._scopes: dict[ast.AST, _Names] = defaultdict(_Names)
+        self._calls: dict[str, list[ast.Call]] | None = None
+        self._tested: set[str] = set()
         for node in self.nodes:
             for child in ast.iter_child_nodes(node):
                 self._parents[child] = node
@@ -115,14 +120,62 @@ class Flow:
         """Yield every call of the module."""
         return (node for node in self.nodes if isinstance(node, ast.Call))
 
+    def calls_of(self, name: str) -> list[ast.Call]:
+        """Return the calls of whatever is called ``name``, as a function or a method."""
+        if self._calls is None:
+            self._calls = defaultdict(list)
+            for call in self.calls():
+                called = (
+                    call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                )
+                self._calls[called].append(call)
+        return self._calls.get(name, [])
+
     # -- questions
 
     def guarded(self, expr: ast.expr) -> bool:
-        """Return whether a name or attribute has passed a check before its use at ``expr``."""
-        if not isinstance(expr, (ast.Name, ast.Attribute)):
+        """Return whether a name or attribute has passed a check before its use at ``expr``, or around it."""
+        if not self._tested or not isinstance(expr, (ast.Name, ast.Attribute)):
             return False
-        ends = self._scopes[self.scope(expr)].guards.get(ast.dump(expr), ())
-        return any(end < (expr.lineno, expr.col_offset) for end in ends)
+        key = ast.dump(expr)
+        if key not in self._tested:
+            return False
+        ends = self._scopes[self.scope(expr)].guards.get(key, ())
+        return any(end < (expr.lineno, expr.col_offset) for end in ends) or self._tested_around(expr, key)
+
+    def holders(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+        """Yield (name, value) of the keywords and dictionary entries a node stands in within its statement."""
+        parent = self._parents.get(node)
+        while parent is not None and not isinstance(node, ast.stmt):
+            if isinstance(parent, ast.keyword) and parent.arg is not None:
+                yield parent.arg, parent.value
+            elif isinstance(parent, ast.Dict):
+                yield from (entry for entry in entries(parent) if entry[1] is node)
+            node, parent = parent, self._parents.get(parent)
+
+    def tests_around(self, node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
+        """Yield the conditions ``node`` stands under within its function, each with the outcome it needs."""
+        parent = self._parents.get(node)
+        while parent is not None and not isinstance(parent, Scope):
+            match parent:
+                case ast.If() | ast.While():
+                    if node is not parent.test:
+                        yield parent.test, node in parent.body
+                case ast.IfExp():
+                    if node is not parent.test:
+                        yield parent.test, node is parent.body
+                case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                    if not isinstance(node, ast.comprehension):
+                        yield from ((test, True) for made in parent.generators for test in made.ifs)
+                case _:
+                    pass
+            node, parent = parent, self._parents.get(parent)
+
+    def _tested_around(self, expr: ast.expr, key: str) -> bool:
+        return any(
+            key in (ast.dump(good) for good in (passed(test) if outcome else failed(test)))
+            for test, outcome in self.tests_around(expr)
+        )
 
     def reaching(self, name: ast.Name) -> list[Binding] | None:
         """Return the bindings that can reach a use of ``name``, or ``None`` when the module binds none."""
@@ -139,12 +192,30 @@ class Flow:
             scope, place = self.scope(scope), (1 << 30, 0)
 
     def resolve(self, expr: ast.expr | None) -> ast.expr | None:
-        """Return what a name was assigned, when there is exactly one answer; else the expression itself."""
-        if isinstance(expr, ast.Name):
-            bindings = self.reaching(expr)
-            if bindings and len(bindings) == 1 and bindings[0].how == "set" and bindings[0].expr is not None:
-                return bindings[0].expr
+        """Return what a name or ``self.NAME`` was assigned, step by step while there is exactly one answer."""
+        for _ in range(MAX_STEPS):
+            if isinstance(expr, ast.Name):
+                bindings = self.reaching(expr)
+            elif isinstance(expr, ast.Attribute):
+                bindings = self.class_attribute(expr)
+            else:
+                break
+            if not bindings or len(bindings) > 1 or bindings[0].how != "set" or bindings[0].expr is None:
+                break
+            expr = bindings[0].expr
         return expr
+
+    def keyword(self, call: ast.Call, *names: str) -> ast.expr | None:
+        """Return the first argument given by one of the names, also through ``**`` of a known dictionary."""
+        found = keyword(call, *names)
+        if found is not None:
+            return found
+        for given in call.keywords:
+            held = self.resolve(given.value) if given.arg is None else None
+            for key, value in entries(held):
+                if key in names:
+                    return value
+        return None
 
     def parameter_of(self, name: ast.Name) -> ast.arg | None:
         """Return the parameter a name stands for, of the innermost function that has one, or ``None``."""
@@ -200,8 +271,19 @@ class Flow:
                 self.imports[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             self.functions.setdefault(node.name, node)
+        elif isinstance(node, ast.ClassDef):
+            self.classes.setdefault(node.name, node)
         elif isinstance(node, ast.If):
             self._record_guard(node)
+        tests = (
+            [node.test]
+            if isinstance(node, (ast.If, ast.IfExp, ast.While))
+            else node.ifs
+            if isinstance(node, ast.comprehension)
+            else []
+        )
+        for test in tests:
+            self._tested.update(ast.dump(good) for good in (*passed(test), *failed(test)))
 
     def _record_binding(self, node: ast.AST) -> None:
         match node:
@@ -216,9 +298,7 @@ class Flow:
             case ast.AugAssign(target=ast.Name(id=name)):
                 self._bind(name, node, node.value, "add")
             case ast.For() | ast.AsyncFor() | ast.comprehension():
-                for part in ast.walk(node.target):
-                    if isinstance(part, ast.Name):
-                        self._bind(part.id, node.target, node.iter, "each")
+                self._bind_loop(node.target, node.iter)
             case ast.withitem(optional_vars=ast.Name(id=name) as target):
                 self._bind(name, target, None, "set")
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if (
@@ -240,6 +320,24 @@ class Flow:
                     part = value.elts[index] if pairs and isinstance(value, (ast.Tuple, ast.List)) else None
                     self._bind(element.id, node, part, "set")
 
+    def _bind_loop(self, target: ast.expr, iterable: ast.expr) -> None:
+        """Bind the names of a loop, position by position where it runs over a display of tuples."""
+        rows = iterable.elts if isinstance(iterable, (ast.List, ast.Tuple, ast.Set)) else []
+        pairs = [row.elts for row in rows if isinstance(row, (ast.List, ast.Tuple))]
+        for part in ast.walk(target):
+            if isinstance(part, ast.Name):
+                given = iterable
+                if (
+                    isinstance(target, ast.Tuple)
+                    and part in target.elts
+                    and pairs
+                    and len(pairs) == len(rows)
+                ):
+                    index = target.elts.index(part)
+                    if all(len(pair) == len(target.elts) for pair in pairs):
+                        given = ast.Tuple([pair[index] for pair in pairs], ast.Load())
+                self._bind(part.id, target, given, "each")
+
     def _bind_attribute(self, target: ast.Attribute, node: ast.stmt, value: ast.expr) -> None:
         """Record ``self.NAME = value`` with the class, under a name no variable can have."""
         scope: Scope = self.scope(node)
@@ -257,16 +355,9 @@ class Flow:
         """Note names that are known to be good after ``if NAME not in ALLOWED: raise`` and the like."""
         if not isinstance(node.body[-1], (ast.Raise, ast.Return, ast.Continue)):
             return
-        tests = (
-            node.test.values
-            if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or)
-            else [node.test]
-        )
-        for test in tests:
-            checked = _checked(test)
-            if checked is not None:
-                end = (node.end_lineno or node.lineno, 0)
-                self._scopes[self.scope(node)].guards[ast.dump(checked)].append(end)
+        for checked in failed(node.test):
+            end = (node.end_lineno or node.lineno, 0)
+            self._scopes[self.scope(node)].guards[ast.dump(checked)].append(end)
 
 
 def parameter(scope: Scope, name: str) -> ast.arg | None:
@@ -283,15 +374,14 @@ def keyword(call: ast.Call, *names: str) -> ast.expr | None:
     return next((given.value for given in call.keywords if given.arg in names), None)
 
 
-def _checked(test: ast.expr) -> ast.expr | None:
-    """Return the expression that is known to be good where ``test`` is false."""
-    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.NotIn):
-        return test.left
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) and isinstance(test.operand, ast.Call):
-        call = test.operand
-        if isinstance(call.func, ast.Attribute) and call.func.attr in _CHECKS:
-            return call.args[-1] if call.args else call.func.value
-    return None
+def entries(expr: ast.expr | None) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the (key, value) pairs of a dictionary display or a ``dict(…)`` call, where the key is text."""
+    if isinstance(expr, ast.Dict):
+        for key, value in zip(expr.keys, expr.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value, value
+    elif isinstance(expr, ast.Call) and isinstance(expr.func, ast.Name) and expr.func.id == "dict":
+        yield from ((given.arg, given.value) for given in expr.keywords if given.arg is not None)
 
 
 def _reaching(bindings: list[Binding], place: tuple[int, int], around: set[int]) -> list[Binding]:

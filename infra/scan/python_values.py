@@ -8,14 +8,16 @@ collection, names that passed a check, results of escaping functions, constants 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.scan.python_flow import Flow
+from infra.scan.python_flow import Flow, FunctionNode, keyword
 
 HOLE = "\x00"
 MAX_DEPTH = 60
+MAX_LEVEL = 3
+MAX_CALLS = 3_000
 
 _NUMBERS = {
     "int", "float", "len", "bool", "round", "abs", "ord", "hash", "id", "time", "perf_counter", "isoformat",
@@ -66,11 +68,15 @@ class Values:
     or quoting function. Results are kept, so asking again costs nothing.
     """
 
-    def __init__(self, flow: Flow, safe: Callable[[str], bool]) -> None:
+    def __init__(self, flow: Flow, safe: Callable[[str], bool], outer: Values | None = None) -> None:
         self.flow, self.safe = flow, safe
+        # Within a called function: what its parameters were given, and how many calls may still be entered.
+        self._given: dict[ast.arg, Value] = {}
+        self._level: int = outer._level + 1 if outer else 0
+        self._budget: list[int] = outer._budget if outer else [MAX_CALLS]
         self._known: dict[ast.expr, Value] = {}
         self._collections: dict[ast.expr, bool] = {}
-        self._depth = 0
+        self._depth: int = outer._depth if outer else 0
         self._handlers: dict[type[ast.expr], Callable[[Any], Value]] = {
             ast.Constant: self._constant,
             ast.JoinedStr: lambda node: self.together(node.values),
@@ -189,6 +195,10 @@ class Values:
     def _attribute(self, node: ast.Attribute) -> Value:
         if (node.attr.isupper() and node.attr not in _REQUEST_PARTS) or _says_harmless(node.attr):
             return HARMLESS
+        if node.attr in {"value", "name"} and isinstance(node.value, ast.Name):
+            parameter = self.flow.parameter_of(node.value)
+            if parameter is not None and self._is_enum(parameter.annotation):
+                return HARMLESS
         bindings = [row.expr for row in self.flow.class_attribute(node) if row.expr is not None]
         return worst([self.of(expr) for expr in bindings]) if bindings else self._unknown(node)
 
@@ -196,13 +206,14 @@ class Values:
         bindings = self.flow.reaching(node)
         if bindings is None:
             parameter = self.flow.parameter_of(node)
-            harmless = (
-                _harmless_type(parameter.annotation)
-                if parameter
-                else node.id.isupper() or _says_harmless(node.id)
-            )
-            return HARMLESS if harmless else self._unknown(node)
+            if parameter is not None:
+                return self._parameter(parameter, node)
+            return HARMLESS if node.id.isupper() or _says_harmless(node.id) else self._unknown(node)
         starts, grown = [], Value()
+        if all(row.how in {"add", "grow"} for row in bindings):
+            parameter = self.flow.parameter_of(node)
+            if parameter is not None:
+                starts.append(self._parameter(parameter, node))
         for row in bindings:
             if row.expr is None:
                 starts.append(self._unknown(node))
@@ -213,6 +224,28 @@ class Values:
             else:
                 grown += self.of(row.expr)
         return worst(starts) + grown
+
+    def _parameter(self, parameter: ast.arg, node: ast.Name) -> Value:
+        """Return what a parameter can be: what the call gave, or anything its type allows."""
+        if _harmless_type(parameter.annotation) or self._is_enum(parameter.annotation):
+            return HARMLESS
+        return self._given.get(parameter) or self._from_callers(parameter, node)
+
+    def _from_callers(self, parameter: ast.arg, node: ast.Name) -> Value:
+        """Return what a private function is called with, when every call of the module gives it harmless text."""
+        function = self.flow.function(node)
+        if function is None or not function.name.startswith("_") or self._depth > MAX_DEPTH // 2:
+            return self._unknown(node)
+        given = [dict(arguments(function, call)).get(parameter) for call in self.flow.calls_of(function.name)]
+        harmless = bool(given) and all(expr is not None and not self.of(expr).holes for expr in given)
+        return HARMLESS if harmless else self._unknown(node)
+
+    def _is_enum(self, annotation: ast.expr | None) -> bool:
+        made = self.flow.classes.get(annotation.id) if isinstance(annotation, ast.Name) else None
+        return made is not None and any(
+            self.flow.qualified(base).rsplit(".", 1)[-1] in {"Enum", "StrEnum", "IntEnum"}
+            for base in made.bases
+        )
 
     def _element(self, name: ast.Name, iterable: ast.expr) -> Value:
         """Return what a loop variable can be."""
@@ -254,7 +287,7 @@ class Values:
         if name == "get" and self.constant_collection(base):
             return self.of(node.args[1]) if len(node.args) > 1 else HARMLESS
         if name == "replace" and len(node.args) == 2:
-            return self.of(base) + self.of(node.args[1])
+            return HARMLESS if _escapes(*node.args) else self.of(base) + self.of(node.args[1])
         return self.of(base) if name in _SAME_TEXT else self._local_result(name, node)
 
     def _composes(self, expr: ast.expr) -> bool:
@@ -266,17 +299,57 @@ class Values:
         return isinstance(expr, ast.Call) and self.flow.qualified(expr.func).rsplit(".", 1)[-1] in _COMPOSERS
 
     def _local_result(self, name: str, node: ast.Call) -> Value:
-        """Follow a call of a function of this module when all it returns is constant or escaped."""
+        """Follow a call into a function of this module, with the arguments it is given."""
         function = self.flow.functions.get(name)
-        if function is None or self._depth > MAX_DEPTH // 3:
+        self._budget[0] -= 1
+        if (
+            function is None
+            or self._depth > MAX_DEPTH // 2
+            or self._level >= MAX_LEVEL
+            or self._budget[0] < 0
+        ):
             return self._unknown(node)
+        inner = Values(self.flow, self.safe, self)
+        inner._given = {
+            parameter: self.of(given) for parameter, given in arguments(function, node) if given is not None
+        }
         returned = [
             part.value
             for part in ast.walk(function)
-            if isinstance(part, ast.Return) and part.value is not None
+            if isinstance(part, ast.Return)
+            and part.value is not None
+            and self.flow.function(part) is function
         ]
-        values = [self.of(value) for value in returned]
-        return self._unknown(node) if not values or any(value.holes for value in values) else values[0]
+        value = worst([inner.of(value) for value in returned])
+        return value if returned and (value.built or not value.holes) else self._unknown(node)
+
+
+def arguments(function: FunctionNode, call: ast.Call) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Pair the parameters of a function with what a call gives them, or with their defaults."""
+    declared = function.args
+    positional = [*declared.posonlyargs, *declared.args]
+    defaults = dict(
+        zip(positional[len(positional) - len(declared.defaults) :], declared.defaults, strict=True)
+    )
+    defaults |= {
+        arg: value
+        for arg, value in zip(declared.kwonlyargs, declared.kw_defaults, strict=True)
+        if value is not None
+    }
+    if positional and positional[0].arg in {"self", "cls"} and isinstance(call.func, ast.Attribute):
+        positional = positional[1:]
+    placed = dict(zip(positional, call.args, strict=False))
+    for parameter in [*positional, *declared.kwonlyargs]:
+        yield parameter, placed.get(parameter) or keyword(call, parameter.arg) or defaults.get(parameter)
+
+
+def _escapes(old: ast.expr, new: ast.expr) -> bool:
+    """Return whether ``replace(old, new)`` escapes: a quote doubled or after a backslash, ``<`` as an entity."""
+    if not (isinstance(old, ast.Constant) and isinstance(new, ast.Constant)):
+        return False
+    return (old.value in {"'", '"', "`"} and new.value in {old.value * 2, f"\\{old.value}"}) or (
+        old.value == "<" and new.value == "&lt;"
+    )
 
 
 def _says_harmless(name: str) -> bool:

@@ -75,6 +75,11 @@ def words(name: str) -> list[str]:
     return [part.lower() for part in _SPLIT.findall(name)]
 
 
+def squeeze(name: str) -> str:
+    """Return a setting's name without case and separators, so that all spellings compare equal."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
 def is_about(name: str) -> bool:
     """Return whether a name speaks about a credential (``token_bucket``) and does not hold one."""
     return bool(words(name)) and words(name)[-1] in _ABOUT

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit, Severity
 from infra.scan.nodes import Node, pairs
-from infra.scan.python_cors import squeeze
-from infra.scan.secret_words import plausible, secrecy
+from infra.scan.secret_words import plausible, secrecy, squeeze
 
 _SENSITIVE = re.compile(
     r"""(?ix)^

@@ -107,7 +107,7 @@ class InfluxMetricStore:
         else:
             select = '"sum", "count", "min", "max"'
         source = ", ".join(_identifier(metric) for metric in metrics)
-        grouping = f"GROUP BY time({resolution.step_s}s), * fill(none)" if bucketed else "GROUP BY *"
+        grouping = f"GROUP BY time({int(resolution.step_s)}s), * fill(none)" if bucketed else "GROUP BY *"
         query = (
             f'SELECT {select} FROM {source} WHERE "host" = {_string(host_id)} '  # noqa: S608 - every name is quoted
             f"AND time >= {int(start)}ms AND time < {int(end)}ms {grouping}"
