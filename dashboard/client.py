@@ -27,6 +27,7 @@ from dashboard.wire import (
     IncidentPage,
     LatestSample,
     MetricInfo,
+    ModelAccuracy,
     NotificationPage,
     Outlook,
     Preferences,
@@ -461,6 +462,12 @@ class Client:
     def forecast(self, forecast_id: str) -> Forecast:
         """Return a forecast with its values."""
         return cast(Forecast, self._get(f"/predictions/{forecast_id}"))
+
+    def forecast_accuracy(self, host_id: str, metric: str) -> list[ModelAccuracy]:
+        """Return how the judged forecasts of a metric of a host turned out, by model."""
+        return cast(
+            list[ModelAccuracy], self._get("/predictions/accuracy", host_id=host_id, metric=metric)["items"]
+        )
 
     def outlooks(self, host_id: str | None = None) -> list[Outlook]:
         """Return when bounded series run out, soonest first."""

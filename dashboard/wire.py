@@ -275,6 +275,17 @@ class Forecast(TypedDict):
     quantiles: list[list[float]]
 
 
+class ModelAccuracy(TypedDict):
+    """What came of the judged forecasts of a model; ``relative_mae`` is the error over that of repeating yesterday."""
+
+    model: str
+    forecasts: int
+    relative_mae: float | None
+    relative_pinball: float | None
+    cover80: float
+    cover95: float
+
+
 class Outlook(TypedDict):
     """When a bounded series reaches its threshold, in words and numbers."""
 

@@ -190,3 +190,45 @@ def _draw(made: Forecast, host_id: str, series: SeriesInfo, threshold: float | N
         f"Dashed: what is expected, by {model}. Shaded: where it should lie 80 and 95 times in 100. "
         "Trust it less after a change of what the machine does."
     )
+    _turned_out(host_id, series["metric"])
+
+
+def _turned_out(host_id: str, metric: str) -> None:
+    """Show what the forecasts whose time has passed were worth, model by model."""
+    st.subheader("How earlier forecasts turned out", anchor=False)
+    found = context.remembered(
+        f"accuracy:{host_id}:{metric}", 60, lambda: context.api().forecast_accuracy(host_id, metric)
+    )
+    columns = {
+        "Model": "text",
+        "Judged": "text",
+        "Error": "text",
+        "In the 80 % range": "text",
+        "In the 95 % range": "text",
+    }
+    rows = [
+        Row(
+            one["model"],
+            [
+                MODELS.get(one["model"], one["model"]),
+                str(one["forecasts"]),
+                _beside_yesterday(one["relative_mae"]),
+                f"{one['cover80']:.0%}",
+                f"{one['cover95']:.0%}",
+            ],
+        )
+        for one in found
+    ]
+    empty = (
+        f"No forecast of {metric} on this host has been judged yet. One is as soon as its time has passed."
+    )
+    components.table(columns, rows, label="How earlier forecasts turned out", empty=empty, key="accuracy")
+
+
+def _beside_yesterday(relative: float | None) -> str:
+    """Return an error relative to repeating yesterday in words."""
+    if relative is None:
+        return "–"
+    if relative <= 1:
+        return f"{1 - relative:.0%} less than repeating yesterday"
+    return f"{relative - 1:.0%} more than repeating yesterday"

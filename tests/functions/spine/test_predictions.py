@@ -131,6 +131,21 @@ def test_the_background_is_the_forecast_function(made: Container, now: int) -> N
     assert boto3.client("lambda").list_functions()["Functions"] == []
     status, problem, _ = ask(model="prophet")
     assert (status, problem["code"]) == (503, "dependency_unavailable")
+    # Asked again it is tried again: what could not be started is not taken for a forecast being made.
+    assert ask(model="prophet")[0] == 503
+    listed = call("GET", "/api/v1/predictions")[1]["items"]
+    assert {item["state"] for item in listed} == {"failed"}
+
+
+def test_a_forecast_nobody_makes_is_given_up_after_an_hour(made: Container, now: int) -> None:
+    made.forecasts._background = Started()
+    status, _, headers = ask(model="arima")
+    assert status == 202
+    made.forecasts.judge(now + 3_500_000)
+    assert call("GET", headers["Location"])[1]["state"] == "pending"
+    made.forecasts.judge(now + 3_700_000)
+    given_up = call("GET", headers["Location"])[1]
+    assert (given_up["state"], given_up["error"]) == ("failed", "it was not made within an hour; ask again")
 
 
 def test_a_forecast_is_judged_when_its_time_has_passed(made: Container, now: int) -> None:

@@ -458,6 +458,15 @@ class FakeApi:
             "score": None,
         }
 
+    def _accuracy(self, call: Call) -> tuple[int, Any]:
+        judged = {"relative_pinball": 0.5, "cover80": 0.812, "cover95": 0.94}
+        return 200, {
+            "items": [
+                {"model": "default", "forecasts": 12, "relative_mae": 0.71, **judged},
+                {"model": "moving_average", "forecasts": 3, "relative_mae": 1.31, **judged},
+            ]
+        }
+
     def _outlooks(self, call: Call) -> tuple[int, Any]:
         soon = {
             "metric": "disk.used_percent",
@@ -691,6 +700,7 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "GET /metrics/range": FakeApi._range,
     **fake_anomalies.ROUTES,
     "POST /predictions": FakeApi._forecast,
+    "GET /predictions/accuracy": FakeApi._accuracy,
     "GET /predictions/capacity": FakeApi._outlooks,
     "GET /predictions/{id}": FakeApi._forecast,
     "GET /incidents": FakeApi._incidents,

@@ -220,13 +220,25 @@ def test_the_explorer_compares_hosts_and_offers_the_samples(open_page: Open) -> 
 
 def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi, open_page: Open) -> None:
     app = open_page("forecasts", host="host_003", series="disk.used_percent{mount=/var}")
-    outlooks, chart = components(app)
+    outlooks, chart, _ = components(app)
     assert "full in 31 h" in outlooks["rows"][0]["cells"][-1]
     panel = chart["panels"][0]
     assert [t["name"] for t in panel["traces"]] == ["95 % range", "80 % range", "measured", "expected"]
     assert panel["lines"] == [{"value": 95.0, "severity": "critical"}]
     assert chart["window"]["to"] - panel["now"] == 48 * 3_600_000
     assert api.changes[0][1]["labels"] == {"mount": "/var"}
+
+
+def test_what_earlier_forecasts_were_worth_stands_below_the_new_one(api: FakeApi, open_page: Open) -> None:
+    rows = components(open_page("forecasts", host="host_003"))[-1]["rows"]
+    assert [row["cells"] for row in rows] == [
+        ["Farwatch's own", "12", "29% less than repeating yesterday", "81%", "94%"],
+        ["Moving average", "3", "31% more than repeating yesterday", "81%", "94%"],
+    ]
+    api.failing["GET /predictions/accuracy"] = (200, {"items": []})
+    nothing = components(open_page("forecasts", host="host_003"))[-1]
+    assert nothing["rows"] == []
+    assert "has been judged yet" in nothing["empty"]
 
 
 def test_too_little_history_is_said_and_is_no_error(api: FakeApi, open_page: Open) -> None:
@@ -243,7 +255,7 @@ def test_a_slow_model_is_waited_for_and_then_drawn(api: FakeApi, open_page: Open
     app.session_state["farwatch.session"].memory.clear()
     app.run()
     assert not app.status
-    assert components(app)[-1]["panels"][0]["traces"]
+    assert components(app)[-2]["panels"][0]["traces"]
     assert len([route for route, _ in api.changes if route == "POST /predictions"]) == 1
 
 

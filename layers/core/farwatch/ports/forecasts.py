@@ -117,6 +117,10 @@ class ForecastStore(Protocol):
         """Replace the outlooks of a host."""
         ...
 
+    def give_up(self, asked_before: int, error: str) -> int:
+        """Mark forecasts still pending that were asked for before then as failed, and return how many."""
+        ...
+
     def forget(self, made_before: int) -> int:
         """Delete old forecasts and return how many."""
         ...

@@ -29,6 +29,7 @@ STEP_S = 900
 WEEK_MS = 7 * 86_400_000
 CACHE_MS = 5 * 60_000
 MIN_HORIZON_S, MAX_HORIZON_S = 3600, 7 * 86_400
+GIVE_UP_MS = 3_600_000
 KEEP_MS = 90 * 86_400_000
 _SCORED_AT_ONCE = 200
 
@@ -74,7 +75,12 @@ class Forecasts:
         asked = StoredForecast(new_id("fc"), host_id, key, model, horizon_s, now, user_id)
         if model in SLOW:
             self._forecasts.add(asked)
-            self._background.start(asked.id)
+            try:
+                self._background.start(asked.id)
+            except Unavailable as error:
+                # Left pending, it would answer the same question for five minutes, and nobody is making it.
+                self._forecasts.finish(replace(asked, state=ForecastState.FAILED, error=error.message))
+                raise
             return asked
         made = self._make(asked, now)
         if made.state is ForecastState.FAILED:
@@ -123,7 +129,11 @@ class Forecasts:
         return History.from_samples(times, values, now=now / 1000, step=STEP_S)
 
     def judge(self, now: int) -> int:
-        """Compare the forecasts whose time has passed with what came, and return how many were judged."""
+        """Compare the forecasts whose time has passed with what came, and return how many were judged.
+
+        Forecasts that were to be made in the background an hour ago and were not are given up, and old ones deleted.
+        """
+        self._forecasts.give_up(now - GIVE_UP_MS, "it was not made within an hour; ask again")
         due = self._forecasts.due(now - 300_000, _SCORED_AT_ONCE)
         for forecast in due:
             self._forecasts.score(forecast.id, self._score(forecast))

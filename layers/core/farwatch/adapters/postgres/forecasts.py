@@ -175,6 +175,14 @@ class PostgresForecasts:
                 ],
             )
 
+    def give_up(self, asked_before: int, error: str) -> int:
+        """Mark forecasts still pending that were asked for before then as failed, and return how many."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "UPDATE forecasts SET state = 'failed', error = %s WHERE state = 'pending' AND made_at < %s",
+                (error, asked_before),
+            ).rowcount
+
     def forget(self, made_before: int) -> int:
         """Delete old forecasts and return how many."""
         with self._database.transaction() as connection:
