@@ -1,18 +1,19 @@
 """When a bounded metric runs out: "full in 31 h, between 26 and 44 h, at the last day's rate".
 
-Nine guesses of the coming growth are made from the growth of the past week: its mean over the last week,
-three days, day and half day; the mean day, with old days fading at three speeds; and the mean day scaled to
-the pace of the last day and of the last six hours. Each starts from the last value, and says when the
-threshold is crossed. What to believe differs from series to series – a log volume that fills by night needs
+Ten guesses of the coming growth are made from the growth of the past week: its mean over the last week,
+three days, day and half day; the mean day, with old days fading at three speeds; the mean day scaled to the
+pace of the last day and of the last six hours; and the last day again. Each starts from the last value, and
+says when the threshold is crossed. What to believe differs from series to series – a log volume that fills by night needs
 the daily shape, a steady leak the long mean, a runaway job the last hours – so each guess is tried on the
 past: from twelve origins, half a day apart, it predicts the growth of the next day, and is off by
 ``|log(predicted / actual)|``. The answer is the median of the guesses weighted by ``exp(-mean error /
-0.05)``.
+0.08)``.
 
-The weighted mean error also says how far to trust the answer: the 80 % range is ``median * exp(-0.01 - 2.0
-error)`` to ``median * exp(0.02 + 1.5 error)``. These constants are the 10 % and 90 % quantile regression
+The weighted mean error also says how far to trust the answer: the 80 % range is ``median * exp(-0.03 - 1.8
+error)`` to ``median * exp(0.03 + 1.4 error)``. These constants are the 10 % and 90 % quantile regression
 (Koenker & Bassett, *Regression quantiles*, Econometrica 1978) of the true log time on that error, over the
-growth of some fifty real series; series left out of the fit were covered 80 % of the time.
+growth of some fifty real series; ``tests/bench/bench_capacity.py`` fits them, and says how they do on series
+left out.
 """
 
 from __future__ import annotations
@@ -25,11 +26,23 @@ from farwatch.forecasting.errors import ForecastError
 from farwatch.forecasting.history import DAY_S, LARGEST, Floats, History
 
 NEVER_S = 366 * DAY_S
-_TEMPERATURE = 0.05
 _ORIGINS = 12
 _WORST = 2.0  # a guess off by more than e² is simply wrong
-_LOW = (-0.01, -2.0)
-_HIGH = (0.02, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """What was fitted: how fast trust falls with a guess's error, and the range around the answer.
+
+    The range reaches from ``median * exp(low[0] + low[1] * error)`` to ``median * exp(high[0] + high[1] * error)``.
+    """
+
+    temperature: float
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+
+FITTED = Constants(temperature=0.08, low=(-0.03, -1.8), high=(0.03, 1.4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,14 @@ class Capacity:
     high_s: float | None
 
 
-def time_to_threshold(history: History, threshold: float, now: float, *, rising: bool = True) -> Capacity:
+def time_to_threshold(
+    history: History,
+    threshold: float,
+    now: float,
+    *,
+    rising: bool = True,
+    constants: Constants = FITTED,
+) -> Capacity:
     """When ``history`` reaches ``threshold``, from above if not ``rising``; the module says how.
 
     ``now`` (epoch seconds) may be later than the last value: the time since is taken off. Needs a day of
@@ -67,13 +87,13 @@ def time_to_threshold(history: History, threshold: float, now: float, *, rising:
     late = max(now - (history.end - history.step), 0.0)
     guesses = _guesses(growth, history.day)
     errors = _errors(growth, history.day)
-    weights = np.exp(-(errors - errors.min()) / _TEMPERATURE)
+    weights = np.exp(-(errors - errors.min()) / constants.temperature)
     weights /= weights.sum()
     times = np.array([_crossing(day, room) for day in guesses]) * history.step
     middle = _weighted_quantile(times, weights, 0.5)
     error = float(weights @ errors)
-    low = middle * np.exp(_LOW[0] + _LOW[1] * error)
-    high = middle * np.exp(_HIGH[0] + _HIGH[1] * error)
+    low = middle * np.exp(constants.low[0] + constants.low[1] * error)
+    high = middle * np.exp(constants.high[0] + constants.high[1] * error)
     if not np.isfinite(middle):
         low = _weighted_quantile(times, weights, 0.1)
     rate = _weighted_quantile(guesses.sum(axis=1), weights, 0.5)
@@ -113,7 +133,7 @@ def _growth(level: Floats, day: int) -> Floats:
 
 
 def _guesses(growth: Floats, day: int) -> Floats:
-    """Nine guesses of the growth in each step of the coming day, (9, day), which then repeats."""
+    """Ten guesses of the growth in each step of the coming day, (10, day), which then repeats."""
     n = len(growth)
 
     def mean(days: float) -> Floats:
@@ -121,7 +141,7 @@ def _guesses(growth: Floats, day: int) -> Floats:
 
     guesses = [mean(7), mean(3), mean(1), mean(0.5)]
     if n < day:
-        return np.array(guesses + [mean(7)] * 5)
+        return np.array(guesses + [mean(7)] * 6)
     table = growth[-(n // day * day) :].reshape(-1, day)
     ages = np.arange(len(table))[::-1]
     for fading in (0.0, 0.3, 0.8):
@@ -133,11 +153,12 @@ def _guesses(growth: Floats, day: int) -> Floats:
         usual = float(shape[-len(last) :].sum())
         pace = float(last.sum()) / usual if usual > 0 else 1.0
         guesses.append(shape * np.clip(pace, 0.1, 10.0))
+    guesses.append(table[-1])
     return np.array(guesses)
 
 
 def _errors(growth: Floats, day: int) -> Floats:
-    """How far each guess was off on the past, as a mean absolute logarithm (9,); equal without a past."""
+    """How far each guess was off on the past, as a mean absolute logarithm (10,); equal without a past."""
     smallest = 0.02 * float(np.abs(growth).mean()) * day
     found = []
     for origin in range(len(growth) - day // 2, day - 1, -max(day // 2, 1)):
@@ -151,7 +172,7 @@ def _errors(growth: Floats, day: int) -> Floats:
             found.append(np.abs(np.log(np.clip(ratio, np.exp(-_WORST), np.exp(_WORST)))))
         if len(found) == _ORIGINS:
             break
-    return np.mean(found, axis=0) if found else np.full(9, 0.25)
+    return np.mean(found, axis=0) if found else np.full(10, 0.25)
 
 
 def _crossing(day: Floats, room: float) -> float:
