@@ -17,7 +17,9 @@ from infra.scan import (
     python_tokens,
     python_xss,
     script_rules,
+    secret_assignments,
     secrets,
+    settings_rules,
     template_rules,
 )
 from infra.scan.findings import Finding, Hit, Report, Severity, Skipped, Suppressed, merge, with_fingerprints
@@ -73,13 +75,16 @@ def _file(source: Source, bandit: Bandit, templates: list[Source], skipped: list
     if source.suffix in {".py", ".pyi", ".pyw"}:
         yield from _python(source, bandit, skipped)
         return
+    documents: list[Node] = []
     if source.suffix in _DOCUMENTS and not secrets.is_lock_file(source):
-        yield from _documents(source, templates, skipped)
+        documents = _parse(source, skipped)
+        yield from _documents(source, documents, templates)
     if source.is_minified:
         skipped.append(Skipped(source.name, "minified; read for known formats of secrets only"))
         return
-    yield from secrets.scan_assignments(source)
+    yield from secret_assignments.scan_assignments(source, parsed=bool(documents))
     yield from script_rules.find(source)
+    yield from settings_rules.in_lines(source)
 
 
 def _python(source: Source, bandit: Bandit, skipped: list[Skipped]) -> Iterator[Hit]:
@@ -96,18 +101,23 @@ def _python(source: Source, bandit: Bandit, skipped: list[Skipped]) -> Iterator[
         )
 
 
-def _documents(source: Source, templates: list[Source], skipped: list[Skipped]) -> Iterator[Hit]:
+def _parse(source: Source, skipped: list[Skipped]) -> list[Node]:
+    """Return the documents of a YAML or JSON file; none, noted in ``skipped``, when it cannot be read."""
     try:
-        documents: list[Node] = parse(source.text)
+        return parse(source.text)
     except Unreadable as error:
         reason = str(error).split("\n", 1)[0]
         skipped.append(
             Skipped(source.name, f"not parsed as YAML or JSON ({reason}); text rules were applied")
         )
-        return
+        return []
+
+
+def _documents(source: Source, documents: list[Node], templates: list[Source]) -> Iterator[Hit]:
     for document in documents:
         yield from secrets.scan_nodes(source, document)
         yield from template_rules.find(document)
+        yield from settings_rules.in_document(document)
     if any(template_rules.is_template(document) for document in documents):
         templates.append(source)
 

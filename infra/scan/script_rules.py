@@ -5,38 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from infra.scan import page_rules
 from infra.scan.catalogue import RULES
-from infra.scan.findings import Hit
+from infra.scan.findings import Hit, Severity
+from infra.scan.origin_patterns import admits_strangers
 from infra.scan.python_sql import looks_like_sql
 from infra.scan.script_text import Script, read
 from infra.scan.secret_words import secrecy
 from infra.scan.sources import Source
 
-_TEMPLATES = {
-    ".html",
-    ".htm",
-    ".j2",
-    ".jinja",
-    ".jinja2",
-    ".tpl",
-    ".xml",
-    ".ejs",
-    ".hbs",
-    ".handlebars",
-    ".mustache",
-    ".vue",
-}
 _SHELLS = {".sh", ".bash", ".zsh", ".env", ".yml", ".yaml", ".mk", ".dockerfile", ".envrc"}
 _SERVERS = {".conf", ".nginx", ".htaccess"}
 
 _SQL_CALL = re.compile(
     r"\.\s*(?:query|execute|executeQuery|executeUpdate|executeLargeUpdate|raw|unsafe|prepareStatement|prepareCall|addBatch|"
     r"createQuery|createNativeQuery|createSQLQuery|queryForObject|queryForList|queryForMap|batchUpdate|update|run|all|exec|"
-    r"\$queryRawUnsafe|\$executeRawUnsafe|literal|Query|QueryRow|Exec|QueryContext|ExecContext)\s*(?:<[^<>()]{0,80}>)?\s*\("
+    r"\$queryRawUnsafe|\$executeRawUnsafe|literal|Query|QueryRow|Exec|QueryContext|ExecContext|get|each|one|many|any|none|"
+    r"oneOrNone|manyOrNone|prepare|fetch|fetchAll|select|sql)\s*(?:<[^<>()]{0,80}>)?\s*\("
+    r"|\b(?:query|execute|runQuery|executeQuery|execSql|sqlQuery)\s*(?:<[^<>()]{0,80}>)?\s*\("
+)
+# What takes a piece of a statement as it is; a comparison with a value in it is enough.
+_SQL_PIECE = re.compile(
+    r"\.\s*(?:whereRaw|havingRaw|orderByRaw|groupByRaw|selectRaw|fromRaw|joinRaw|andWhereRaw|orWhereRaw|where|andWhere|"
+    r"orWhere|having|andHaving|literal|raw|orderBy|addOrderBy)\s*\("
+)
+_CONDITION = re.compile(
+    r"(?is)[\w\"'`\])]\s*(?:=|<>|!=|<=?|>=?|\b(?:like|ilike|in|between)\b)\s*[('%]*(?:\?|$)"
+)
+# In small letters a sentence can begin like a statement; one of these tells.
+_FULL_STATEMENT = re.compile(
+    r"^\s*[a-z]+\b.*\b(?:where\s+\S+\s*(?:=|<|>|like|in)|values\s*\(|set\s+\S+\s*=|order\s+by|limit\s)", re.S
+)
+_SQL_TEXT = re.compile(r"[`\"']")
+_NO_QUERY = re.compile(
+    r"(?:console\s*\.\s*\w+|log(?:ger)?\s*\.\s*\w+|\bError|\bassert\w*|\bsql|\bgql|\bSQL|\braw|\$queryRaw|\$executeRaw|\bt)\s*(?:<[^<>]*>)?\s*\(?\s*$"
 )
 _DOM_WRITE = re.compile(
-    r"\.\s*(?:innerHTML|outerHTML|srcdoc)\s*(?:\+=|=)(?!=)|\bdocument\s*\.\s*write(?:ln)?\s*\(|\.\s*createContextualFragment\s*\(|\$\(\s*\)\s*\.\s*html\s*\("
+    r"\.\s*(?:innerHTML|outerHTML|srcdoc)\s*(?:\+=|=)(?!=)|\bdocument\s*\.\s*write(?:ln)?\s*\(|\.\s*createContextualFragment\s*\(|\.\s*html\s*\(|\.\s*setHTMLUnsafe\s*\("
 )
+_DOM_APPEND = re.compile(r"\.\s*(?:append|prepend|after|before|replaceWith|wrap|appendTo)\s*\(|\$\s*\(")
 _DOM_INSERT = re.compile(r"\.\s*insertAdjacentHTML\s*\(")
 _REACT = re.compile(r"dangerouslySetInnerHTML\s*=\s*\{(?:\{\s*__html\s*:)?")
 _EVALUATE = re.compile(
@@ -52,6 +59,13 @@ _RANDOM = re.compile(r"\bMath\s*\.\s*random\s*\(")
 _NAMED = re.compile(r"([A-Za-z_$][\w$]*)\s*[:=](?!=)[^=;\n]*$|\bfunction\s+([A-Za-z_$][\w$]*)[^;]*$")
 
 
+_SERVER_PROTOCOLS = re.compile(
+    r"(?i)\bssl_?protocols?\b[^#;]*(?<![\w-])\+?(?:SSLv[23]|TLSv1(?:\.[01])?)(?![\w.])"
+)
+_SERVER_CIPHERS = re.compile(r"(?i)\bssl_?cipher(?:s|suite)\s+([^#;\n]+)")
+_WEAK_SUITE = re.compile(r"(?i)^(?!!|-)[\w-]*(?:RC4|\bDES|3DES|NULL|EXPORT|MD5)|^(?:LOW|EXP|ADH)$")
+
+
 def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
@@ -61,6 +75,8 @@ _IN_CODE = [
     (
         _any(
             r"createHash\(\s*['\"](?:md5|sha-?1|md4)['\"]",
+            r"createHmac\(\s*['\"](?:md5|md4)['\"]",
+            r"\bsubtle\.digest\(\s*['\"]SHA-1['\"]",
             r"CryptoJS\.(?:MD5|SHA1)\(",
             r"MessageDigest\.getInstance\(\s*\"(?:MD[245]|SHA-?1)\"",
             r"\b(?:md5|sha1)\.(?:New|Sum)\(",
@@ -107,6 +123,7 @@ _IN_CODE = [
         _any(
             r"\balgorithms?['\"]?\s*:\s*(?:\[[^\]]{0,200})?['\"]none['\"]",
             r"Algorithm\.none\(\)",
+            r"\balg\s*:\s*['\"]none['\"]",
             r"SigningMethodNone",
         ),
         "crypto-jwt-none",
@@ -121,13 +138,25 @@ _IN_CODE = [
     ),
 ]
 
-_IN_TEMPLATES = [
-    (re.compile(r"\{\{(?:(?!\}\}).){0,300}\|\s*safe\b(?:(?!\}\}).){0,100}\}\}"), "xss-template-safe"),
-    (re.compile(r"\{%-?\s*autoescape\s+(?:false|off)\b", re.I), "xss-autoescape-off"),
-    (re.compile(r"\sv-html\s*=|\[innerHTML\]\s*=|\{@html\s"), "xss-template-safe"),
-    (re.compile(r"<%-(?!\s*(?:await\s+)?(?:include|partial|body|render|['\"#]))"), "xss-template-safe"),
-]  # fmt: skip
-_TRIPLE_BRACES = re.compile(r"\{\{\{[^{}]+\}\}\}")
+_MORE_IN_CODE = [
+    (
+        _any(
+            r"pbkdf2(?:Sync)?\((?:[^(),]|\([^()]*\))+,(?:[^(),]|\([^()]*\))+,\s*\d{1,2}_?\d{0,3}\s*,",
+            r"\bgenSalt(?:Sync)?\(\s*[1-9]\s*[,)]",
+            r"\bbcrypt\w*\.hash(?:Sync)?\([^(),]+,\s*[1-9]\s*[,)]",
+        ),
+        "crypto-iterations",
+    ),
+    (
+        _any(
+            r"\b(?:pbkdf2|scrypt)(?:Sync)?\((?:[^(),]|\([^()]*\))+,\s*(?:['\"][^'\"]{0,100}['\"]|Buffer\.from\(['\"])"
+        ),
+        "crypto-fixed-salt",
+    ),
+    (_any(r"\bmodulusLength\s*:\s*(?:512|768|1024)\b"), "crypto-short-key"),
+]
+_DECODES = re.compile(r"\b(?:jwt|jsonwebtoken)\s*\.\s*decode\s*\(|\bjwtDecode\s*\(|\bjwt_decode\s*\(")
+_VERIFIES = re.compile(r"\b(?:jwt|jsonwebtoken|jose)?\.?\s*(?:verify|jwtVerify)\s*\(")
 
 _IN_SHELL = _any(
     r"\bcurl\b[^|;&\n]*\s(?-i:-[a-zA-Z]*k[a-zA-Z]*|--insecure)(?=\s|$)",
@@ -135,7 +164,25 @@ _IN_SHELL = _any(
     r"\b(?:NODE_TLS_REJECT_UNAUTHORIZED|PYTHONHTTPSVERIFY)\s*[=:]\s*['\"]?0",
     r"\bGIT_SSL_NO_VERIFY\s*[=:]\s*['\"]?(?:1|true)",
     r"\bhttp\.sslVerify\s*=?\s*false\b",
+    r"\bstrict-ssl\s*[= ]\s*false\b",
+    r"\bpip3?\b[^|;&\n]*\s--trusted-host\b",
+    r"\bStrictHostKeyChecking[= ]no\b",
+    r"\b(?:kubectl|helm)\b[^|;&\n]*--insecure-skip-tls-verify\b(?!=false)",
+    r"\bhttp\b[^|;&\n]*\s--verify[= ]no\b",
 )
+_WEAK_COMMANDS = [
+    (
+        re.compile(r"\bopenssl\s+(?:enc\s+)?-?(?:des3?|rc[24]|bf|idea|cast5?)(?:-\w+)*\b"),
+        "crypto-weak-cipher",
+    ),
+    (re.compile(r"\bopenssl\s+enc\s+-aes-\d+-ecb\b"), "crypto-ecb"),
+    (
+        re.compile(
+            r"\bopenssl\s+(?:genrsa|req)\b[^|;&\n]*\b(?:rsa:)?(?:512|768|1024)\b|\bssh-keygen\b[^|;&\n]*(?:-b\s*1024|-t\s*dsa)\b"
+        ),
+        "crypto-short-key",
+    ),
+]
 
 _ORIGIN_HEADER = re.compile(
     r"""(?ix) Access-Control-Allow-Origin['"]?\s*[,:=]?\s*
@@ -147,7 +194,14 @@ _CREDENTIALS_HEADER = re.compile(r"Access-Control-Allow-Credentials['\"]?\s*[,:=
 _OPEN_ORIGIN = re.compile(
     r"origin\s*:\s*(?:['\"]\*['\"]|true\b|\[[^\]]*['\"]\*['\"]|(?:function\s*)?\(\s*\w+\s*,\s*(\w+)\s*\)\s*(?:=>)?\s*\{?\s*\1\(\s*null\s*,\s*true\s*\))"
 )
+_ORIGIN_PATTERN = re.compile(r"\borigin\s*:\s*\[?\s*/((?:[^/\\\n]|\\.){1,300})/")
+# A host's name within, or at the end of, another one. A leading dot or the scheme makes it sound.
+_WEAK_ORIGIN_CHECK = re.compile(
+    r"\borigin\s*\??\.\s*(?:endsWith\(\s*['\"`](?![.:/]|https?://)|includes\(\s*['\"`]|indexOf\(\s*['\"`]|startsWith\(\s*['\"`](?!https?://[^'\"`]*[:/]['\"`]))",
+    re.I,
+)
 _WITH_CREDENTIALS = re.compile(r"\bcredentials\s*:\s*true\b")
+_PUBLIC_PLACE = re.compile(r"(?i)\blocation\b.*(?:public|static|assets|fonts?|cdn|images?|media|\.woff)")
 _JAVA_ORIGIN = re.compile(
     r"\.allowedOrigin(?:s|Patterns)\(\s*\"\*\"|\.addAllowedOrigin(?:Pattern)?\(\s*\"\*\"|@CrossOrigin\([^)]*origins\s*=\s*\"\*\""
 )
@@ -163,25 +217,57 @@ def find(source: Source) -> Iterator[Hit]:
         yield from _dom(script)
         yield from _crypto(script)
         yield from _cors(script)
-    if source.suffix in _TEMPLATES:
-        yield from _templates(source)
+    if source.suffix in page_rules.SUFFIXES:
+        yield from page_rules.find(source)
     if source.suffix in _SHELLS or base.startswith(("dockerfile", "makefile", ".env")):
         yield from _shell(source)
     if source.suffix in _SERVERS:
         yield from _header_pairs(source.text)
+        yield from _server_tls(source)
 
 
 def _sql(script: Script) -> Iterator[Hit]:
-    for found in _SQL_CALL.finditer(script.bare):
-        span = script.expression(found.end(), stops=",")
-        name = script.bare[slice(*span)].strip()
-        if re.fullmatch(r"[A-Za-z_$][\w$]*", name):
-            assigned = _assigned(script, name, found.start())
-            if assigned is None:
-                continue
-            span = assigned
-        if script.dynamic(span) and looks_like_sql(script.literal(span)):
-            yield Hit(RULES["sql-built-text"], *script.place(found.start()))
+    seen: list[tuple[int, int]] = []
+    for pattern, is_sql in ((_SQL_CALL, looks_like_sql), (_SQL_PIECE, _is_condition)):
+        for found in pattern.finditer(script.bare):
+            span = script.expression(found.end(), stops=",")
+            name = script.bare[slice(*span)].strip()
+            if re.fullmatch(r"[A-Za-z_$][\w$]*", name):
+                assigned = _assigned(script, name, found.start())
+                if assigned is None:
+                    continue
+                span = assigned
+            if script.dynamic(span) and is_sql(script.literal(span)):
+                seen.append(span)
+                yield Hit(RULES["sql-built-text"], *script.place(found.start()))
+    yield from _loose_statements(script, seen)
+
+
+def _is_condition(text: str) -> bool:
+    return bool(_CONDITION.search(text)) or looks_like_sql(text)
+
+
+def _loose_statements(script: Script, seen: list[tuple[int, int]]) -> Iterator[Hit]:
+    """Find statements put together from values that reach no call known to run them, but are no message either."""
+    done = 0
+    for found in _SQL_TEXT.finditer(script.code):
+        start = found.start()
+        if start < done or any(first <= start < last for first, last in seen):
+            continue
+        if script.bare[start] != " ":
+            continue
+        span = script.expression(start, stops=";,")
+        text = script.literal(span)
+        first = re.match(r"\s*([A-Za-z]+)", text)
+        if (
+            first is None
+            or not looks_like_sql(text)
+            or not (first[1].isupper() or _FULL_STATEMENT.search(text))
+        ):
+            continue
+        done = span[1]
+        if script.dynamic(span) and not _NO_QUERY.search(script.bare[max(0, start - 80) : start]):
+            yield Hit(RULES["sql-built-text"], *script.place(start))
 
 
 def _assigned(script: Script, name: str, before: int) -> tuple[int, int] | None:
@@ -205,22 +291,33 @@ def _dom(script: Script) -> Iterator[Hit]:
             yield Hit(RULES["xss-dom"], *script.place(found.start()))
     for found in _EVALUATE.finditer(script.bare):
         yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    for found in _DOM_APPEND.finditer(script.bare):
+        span = script.expression(found.end(), stops=",")
+        if script.dynamic(span) and re.search(r"<\w", script.literal(span)):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
     for found in _ANSWER.finditer(script.bare):
         span = script.expression(found.end(), stops=",")
-        if (
-            script.dynamic(span)
-            and re.search(r"<\w", script.literal(span))
-            and re.search(r"\breq", script.bare[slice(*span)])
-        ):
+        if script.dynamic(span) and (_is_page(script, span, found.start()) or script.from_request(span)):
             yield Hit(RULES["xss-response"], *script.place(found.start()))
 
 
+def _is_page(script: Script, span: tuple[int, int], before: int) -> bool:
+    """Return whether an answer has HTML in it, written on the spot or in the variable that is sent."""
+    name = script.bare[slice(*span)].strip()
+    if re.fullmatch(r"[A-Za-z_$][\w$]*", name):
+        span = _assigned(script, name, before) or span
+    return bool(re.search(r"<\w", script.literal(span)))
+
+
 def _crypto(script: Script) -> Iterator[Hit]:
-    for pattern, rule in _IN_CODE:
+    for pattern, rule in (*_IN_CODE, *_MORE_IN_CODE):
         for found in pattern.finditer(script.code):
             # The match must begin in code: inside a string it is only talk about code.
             if script.bare[found.start()] != " ":
                 yield Hit(RULES[rule], *script.place(found.start()))
+    if script.source.suffix in {".js", ".mjs", ".cjs", ".ts"} and not _VERIFIES.search(script.bare):
+        for found in _DECODES.finditer(script.bare):
+            yield Hit(RULES["crypto-jwt-unverified"], *script.place(found.start()))
     for found in _CIPHER_IV.finditer(script.bare):
         bound = re.compile(rf"(?<![\w$.]){re.escape(found[1])}\s*=(?!=)")
         for given in bound.finditer(script.bare, max(0, found.start() - 4000), found.start()):
@@ -229,14 +326,23 @@ def _crypto(script: Script) -> Iterator[Hit]:
     for found in _RANDOM.finditer(script.bare):
         named = _NAMED.search(script.bare[max(0, found.start() - 200) : found.start()])
         name = (named[1] or named[2]) if named else ""
-        if name and secrecy(name):
+        if name and secrecy(name) not in {None, "random"}:
             yield Hit(RULES["crypto-random"], *script.place(found.start()))
 
 
 def _cors(script: Script) -> Iterator[Hit]:
     for found in _OPEN_ORIGIN.finditer(script.code) if re.search(r"\bcors\b", script.code, re.I) else ():
-        if _WITH_CREDENTIALS.search(script.code, *script.braces(found.start())):
+        around = script.braces(found.start())
+        if _WITH_CREDENTIALS.search(script.code, *around):
             yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
+    for found in _ORIGIN_PATTERN.finditer(script.code):
+        if admits_strangers(found[1].replace("\\/", "/"), "search") and _WITH_CREDENTIALS.search(
+            script.code, *script.braces(found.start())
+        ):
+            yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
+    for found in _WEAK_ORIGIN_CHECK.finditer(script.code):
+        if script.bare[found.start()] != " " and re.search(r"cors|allow-origin", script.code, re.I):
+            yield Hit(RULES["cors-reflected-origin"], *script.place(found.start()))
     for found in _JAVA_ORIGIN.finditer(script.code):
         if _JAVA_CREDENTIALS.search(script.code, max(0, found.start() - 300), found.end() + 300):
             yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
@@ -244,27 +350,39 @@ def _cors(script: Script) -> Iterator[Hit]:
 
 
 def _header_pairs(text: str) -> Iterator[Hit]:
-    """Find an open Allow-Origin header within fifteen lines of an Allow-Credentials header."""
+    """Find open Allow-Origin headers; those within fifteen lines of Allow-Credentials weigh more."""
     lines = text.split("\n")
     with_credentials = [number for number, line in enumerate(lines, 1) if _CREDENTIALS_HEADER.search(line)]
+    public = False
     for number, line in enumerate(lines, 1):
+        # A place that says it is public, or holds static files, is one.
+        public = bool(_PUBLIC_PLACE.search(line)) or (public and "}" not in line)
         found = _ORIGIN_HEADER.search(line)
         if found is None or line.lstrip().startswith("#"):
             continue
+        wildcard = "*" in found["value"]
         if any(abs(number - other) <= 15 for other in with_credentials):
-            rule = "cors-wildcard-credentials" if "*" in found["value"] else "cors-reflected-origin"
+            rule = "cors-wildcard-credentials" if wildcard else "cors-reflected-origin"
             yield Hit(RULES[rule], number, found.start() + 1)
+        elif wildcard:
+            yield Hit(
+                RULES["cors-wildcard"], number, found.start() + 1, severity=Severity.INFO if public else None
+            )
+        else:
+            yield Hit(RULES["cors-reflected-origin"], number, found.start() + 1, severity=Severity.MEDIUM)
 
 
-def _templates(source: Source) -> Iterator[Hit]:
+def _server_tls(source: Source) -> Iterator[Hit]:
     for number, line in enumerate(source.lines, 1):
-        for pattern, rule in _IN_TEMPLATES:
-            for found in pattern.finditer(line[:4000]):
-                if not re.search(r"\|\s*(?:tojson|e|escape)\s*\|\s*safe\b", found[0]):
-                    yield Hit(RULES[rule], number, found.start() + 1)
-        if source.suffix in {".hbs", ".handlebars", ".mustache"}:
-            for found in _TRIPLE_BRACES.finditer(line[:4000]):
-                yield Hit(RULES["xss-template-safe"], number, found.start() + 1)
+        if line.lstrip().startswith("#"):
+            continue
+        if _SERVER_PROTOCOLS.search(line):
+            yield Hit(RULES["crypto-tls-old"], number)
+        ciphers = _SERVER_CIPHERS.search(line)
+        if ciphers and any(
+            _WEAK_SUITE.match(suite) for suite in re.split(r"[:\s]+", ciphers[1].strip("'\";"))
+        ):
+            yield Hit(RULES["crypto-weak-cipher"], number)
 
 
 def _shell(source: Source) -> Iterator[Hit]:
@@ -274,3 +392,7 @@ def _shell(source: Source) -> Iterator[Hit]:
         found = _IN_SHELL.search(line)
         if found:
             yield Hit(RULES["crypto-tls-unverified"], number, found.start() + 1)
+        for pattern, rule in _WEAK_COMMANDS:
+            found = pattern.search(line)
+            if found:
+                yield Hit(RULES[rule], number, found.start() + 1)

@@ -38,6 +38,13 @@ _HARMLESS_CALL = re.compile(
 )
 _CHAINED_CALL = re.compile(r"\s*\.\s*\w+\(")
 _ASSIGNED = re.compile(r"(?<![\w$.])([A-Za-z_$][\w$]*)\s*(?::\s*[\w<>\[\]]+\s*)?\+?=(?![=>])")
+_REQUEST = re.compile(
+    r"\b(?:req(?:uest)?|ctx(?:\s*\.\s*request)?)\s*\.\s*(?:query|params|body|headers|cookies)\s*(?:\.|\[)"
+    r"|\breq(?:uest)?\s*\.\s*(?:url|originalUrl|path)\b"
+)
+_DESTRUCTURED = re.compile(
+    r"\{([^{}]{1,300})\}\s*=\s*(?:req(?:uest)?|ctx)\s*\.\s*(?:query|params|body|headers|cookies)\b"
+)
 _HARMLESS_NAME = re.compile(
     r"\b(?:null|undefined|true|false|this|[A-Z][A-Z0-9_]+|String|final|\w+\.(?:length|size))\b"
 )
@@ -122,6 +129,24 @@ class Script:
             names = self._names(self.expression(found.end()))
             literal[found[1]] = literal.get(found[1], True) and not names
         return {name for name, constant in literal.items() if constant}
+
+    def from_request(self, span: tuple[int, int]) -> bool:
+        """Return whether an expression holds a field of the request, read on the spot or through a name."""
+        text = self.bare[slice(*span)]
+        names = set(re.findall(r"(?<![\w$.])[A-Za-z_$][\w$]*", text)) if self._names(span) else set()
+        return bool(self._names(span)) and (bool(_REQUEST.search(text)) or bool(names & self._of_request))
+
+    @cached_property
+    def _of_request(self) -> set[str]:
+        """The names that are given fields of the request somewhere in this file."""
+        given = set()
+        for found in _ASSIGNED.finditer(self.bare):
+            span = self.expression(found.end())
+            if _REQUEST.search(self.bare[slice(*span)]) and self._names(span):
+                given.add(found[1])
+        for found in _DESTRUCTURED.finditer(self.bare):
+            given.update(re.findall(r"[A-Za-z_$][\w$]*", found[1]))
+        return given
 
     def literal(self, span: tuple[int, int]) -> str:
         """Return the constant text of an expression, with ``?`` where values go."""

@@ -80,20 +80,65 @@ def _says_yes(node: Node | None) -> bool:
 
 
 def _cors(root: Node) -> Iterator[Hit]:
-    for node in root.walk():
+    for parent, node in _with_keys(root):
         entries = {squeeze(key.value or ""): (key, value) for key, value in node.mapping()}
         credentials = next(
             (value for name, (_, value) in entries.items() if name.endswith("allowcredentials")), None
         )
         for name, (key, value) in entries.items():
-            if name.endswith(("alloworigin", "alloworigins", "allowedorigins")) and _any_origin(value):
-                open_to_all = _says_yes(credentials)
-                if open_to_all or not name.endswith("allowedorigins"):
-                    yield _hit("cors-wildcard-credentials" if open_to_all else "cors-wildcard", key)
+            # Serverless and others write `cors: {origin: …}`; elsewhere an `origin` is something else.
+            origins = name.endswith(
+                ("alloworigin", "alloworigins", "allowedorigins", "corsorigins", "corsorigin")
+            )
+            short = name == "cors" or (name in {"origin", "origins"} and parent == "cors")
+            if not (origins or short):
+                continue
+            if _says_yes(credentials) and _any_origin(value, "null"):
+                yield _hit("cors-null-origin", key)
+            elif _any_origin(value):
+                if _says_yes(credentials):
+                    yield _hit("cors-wildcard-credentials", key)
+                else:
+                    yield _hit("cors-wildcard", key, _weight(entries, credentials))
 
 
-def _any_origin(node: Node) -> bool:
-    return any((scalar.value or "").strip("'\"") == "*" for scalar in node.scalars())
+def _with_keys(root: Node) -> Iterator[tuple[str, Node]]:
+    """Yield every node once with the key it stands under, squeezed; items with that of their sequence."""
+    stack = [("", root)]
+    seen: set[int] = set()
+    while stack:
+        key, node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield key, node
+            stack += [(key, item) for item in node.items]
+            stack += [(squeeze(name.value or ""), entry) for name, entry in node.mapping()]
+
+
+def _weight(entries: dict[str, tuple[Node, Node]], credentials: Node | None) -> Severity:
+    """Grade an open door without credentials by the methods and headers that may come through it."""
+
+    def listed(*endings: str) -> set[str]:
+        held = (value for name, (_, value) in entries.items() if name.endswith(endings))
+        return {
+            word.strip("'\" ").upper()
+            for value in held
+            for part in value.scalars()
+            for word in (part.value or "").split(",")
+        }
+
+    methods = listed("allowmethods", "allowedmethods", "methods") - {""}
+    if (methods and methods <= {"GET", "HEAD", "OPTIONS"}) or (not methods and _says_no(credentials)):
+        return Severity.INFO
+    return (
+        Severity.MEDIUM
+        if methods or listed("allowheaders", "allowedheaders") & {"*", "AUTHORIZATION"}
+        else Severity.LOW
+    )
+
+
+def _any_origin(node: Node, origin: str = "*") -> bool:
+    return any((scalar.value or "").strip("'\"") == origin for scalar in node.scalars())
 
 
 # -- policies ------------------------------------------------------------------------------------------
@@ -139,7 +184,7 @@ def _parameters(root: Node) -> Iterator[Hit]:
     for name, parameter in parameters.mapping() if parameters else []:
         default = parameter.get("Default")
         hidden = _says_yes(parameter.get("NoEcho"))
-        holds = secrecy(name.value or "")
+        holds = secrecy(name.value or "") not in {None, "random"}
         if not (holds or hidden) or parameter.text("Type").startswith("AWS::SSM"):
             continue
         if default is not None and default.value and plausible(default.value, "password"):
