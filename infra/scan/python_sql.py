@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit, Severity
-from infra.scan.python_flow import Flow
+from infra.scan.python_flow import Flow, FunctionNode
 from infra.scan.python_values import HOLE, Value, Values, arguments
 from infra.scan.secret_words import squeeze, words
 
@@ -100,10 +100,17 @@ def _statements(
     elif _names_database(call, name):
         yield from ((expr, _SHAPE) for expr in given[:3])
     function = flow.functions.get(name)
-    if function is not None and name in passed_on:
+    if function is not None and name in passed_on and _may_call(function, call):
         for parameter, expr in arguments(function, call):
             if expr is not None and parameter.arg in passed_on[name]:
                 yield expr, _STATEMENT
+
+
+def _may_call(function: FunctionNode, call: ast.Call) -> bool:
+    """Return whether a call by this name can mean the function: a list has an ``append`` of its own."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    own = owner is None or getattr(owner, "id", "") in {"self", "cls"}
+    return own or (not hasattr(dict, function.name) and not hasattr(list, function.name))
 
 
 def _declares_sql(name: str, qualified: str) -> bool:

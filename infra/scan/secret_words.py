@@ -79,7 +79,8 @@ _PLACEHOLDER = re.compile(
 )
 _NOT_A_SECRET = re.compile(
     r"""(?x)
-      :// | ^arn: | ^[./~] | ^[A-Za-z]:\\                               # addresses and paths
+      :// | ^arn: | ^[a-z][a-z0-9-]+:(?:\*|[A-Z]\w*)$
+      | (?i:abcdefghijklmnop) | ^[./~] | ^[A-Za-z]:\\                               # addresses and paths
       | ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$   # identifiers
       | ^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$                                 # names of environment variables
       | ^[A-Za-z_]\w{0,29}(?:\.[A-Za-z_]\w{0,29})+$   # dotted names

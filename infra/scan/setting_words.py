@@ -40,6 +40,8 @@ def weakness(name: str, value: str) -> str | None:
     """Return the rule a setting breaks, or ``None``: ``verify_ssl: false``, ``MIN_TLS_VERSION=1.0``."""
     parts = set(words(name))
     value = value.strip().strip("'\"")
+    if squeeze(name) == squeeze(value):  # a member of an enumeration
+        return None
     if _unverified(name, parts, value.lower()):
         return "crypto-tls-unverified"
     if _old_tls(parts, value):
