@@ -30,6 +30,10 @@ class People(Protocol):
         """Return the user, disabled ones included."""
         ...
 
+    def lock(self, user_id: str) -> tuple[User, str | None] | None:
+        """Return the user and the password hash, and keep others from changing them until the transaction ends."""
+        ...
+
     def by_email(self, email: str) -> tuple[User, str | None] | None:
         """Return the user with the address, and the password hash when there is one."""
         ...

@@ -1,6 +1,12 @@
 """Auth: signing in, staying signed in, signing out, and passwords.
 
 Times are epoch milliseconds and always an argument. Every outcome that matters, good or bad, is in the audit log.
+
+Sessions are in Redis and the log in PostgreSQL, so no transaction holds both; the order is what fails safe. *What gives
+access* happens inside a transaction that locks the person first and writes the row last: tokens leave only after the
+commit, so nobody acts with a session that the log does not know. *What takes access away from a changed person* happens
+there too, before the commit: a change whose sessions cannot be ended is not made. *Signing out* ends the session first and
+is not undone when its row cannot be written; the caller is told (503), and the function's log has it.
 """
 
 from __future__ import annotations
@@ -9,9 +15,10 @@ from dataclasses import dataclass, replace
 
 from farwatch.domain.credentials import hash_token, new_one_time_token
 from farwatch.domain.people import User, check_password, normal_email
-from farwatch.domain.rbac import Caller, PrincipalKind, Role, user_principal
-from farwatch.errors import Conflict, Misconfigured, NotFound, RateLimited, Unauthenticated
+from farwatch.domain.rbac import SYSTEM, Caller, PrincipalKind, Role, user_principal
+from farwatch.errors import Conflict, Misconfigured, NotFound, RateLimited, Unauthenticated, Unavailable
 from farwatch.ids import new_id
+from farwatch.observability import logger
 from farwatch.ports.audit import AuditLog
 from farwatch.ports.mail import Mail
 from farwatch.ports.people import People
@@ -115,9 +122,10 @@ class Auth:
             )
             raise Unauthenticated("e-mail address or password are wrong", code="login_failed")
         self._guard.succeeded(email, caller.address)
+        stronger = None
         if stored is not None and self._passwords.outdated(stored):
-            self._people.set_password(user.id, self._passwords.hash(password), now)
-        return self._sign_in(caller, user, now, action="auth.login")
+            stronger = self._passwords.hash(password)
+        return self._sign_in(caller, user, now, action="auth.login", proof=stored, stronger=stronger)
 
     def login_with_identity(self, caller: Caller, id_token: str, now: int) -> SignedIn:
         """Return tokens for a person whom the identity provider vouches for.
@@ -129,7 +137,7 @@ class Auth:
         key = f"{identity.issuer}#{identity.subject}"
         role = self._sso_roles.role_for(identity.groups)
         with self._transactions.transaction():
-            user = self._admit(identity, key, role, now)
+            user = self._admit(caller, identity, key, role, now)
         if user is None or user.disabled_at is not None:
             self._audit.record(
                 caller, action="auth.sso", target=user.id if user else "unknown", outcome="denied"
@@ -137,7 +145,10 @@ class Auth:
             raise Unauthenticated("this person has no role here", code="sso_refused")
         return self._sign_in(caller, user, now, action="auth.sso")
 
-    def _admit(self, identity: Identity, key: str, role: Role | None, now: int) -> User | None:
+    def _admit(
+        self, caller: Caller, identity: Identity, key: str, role: Role | None, now: int
+    ) -> User | None:
+        by_provider = replace(caller, principal=SYSTEM)
         user = self._people.by_identity(key)
         if user is None:
             found = self._people.by_email(identity.email)
@@ -151,6 +162,7 @@ class Auth:
                 new_id("user"), identity.email, identity.name, role, now, has_password=False, identity=key
             )
             self._people.add(user, None)
+            self._audit.record(by_provider, action="user.create", target=user.id, after=_facts(user))
             return user
         wanted = replace(user, identity=key, role=role or user.role)
         if wanted != user:
@@ -159,9 +171,22 @@ class Auth:
             self._people.save(wanted, user.version)
             if wanted.role is not user.role:
                 self._sessions.end_all(user.id)
+            self._audit.record(
+                by_provider, action="user.change", target=user.id, before=_facts(user), after=_facts(wanted)
+            )
         return wanted
 
-    def _sign_in(self, caller: Caller, user: User, now: int, *, action: str) -> SignedIn:
+    def _sign_in(
+        self,
+        caller: Caller,
+        user: User,
+        now: int,
+        *,
+        action: str,
+        proof: str | None = None,
+        stronger: str | None = None,
+    ) -> SignedIn:
+        """Return tokens of a new session. ``proof`` is the password hash that was met, replaced by ``stronger``."""
         # A session is never taken over from the caller: it begins with the proof, so there is nothing to fixate.
         session = Session(
             id=new_one_time_token(),
@@ -173,16 +198,30 @@ class Auth:
             user_agent=caller.user_agent,
         )
         refresh = f"{session.id}.{new_one_time_token()}"
-        self._sessions.start(session, hash_token(refresh, self._hash_key))
-        # Somebody may have disabled the person, or changed the role, while the password was being checked.
-        current = self._people.get(user.id)
-        if current is None or current.disabled_at is not None or current.role is not user.role:
-            self._sessions.end(session.id)
-            raise Unauthenticated("sign in again", code="login_failed")
-        self._people.note_login(user.id, now)
-        acting = replace(caller, principal=user_principal(user.id, user.role, session.id))
-        self._audit.record(acting, action=action, target=user.id)
+        try:
+            with self._transactions.transaction():
+                # Whoever disables the person, or changes the role or password, holds this row until their change is
+                # committed, and ends the sessions before that: either we see it here, or it sees our session.
+                found = self._people.lock(user.id)
+                if found is None or _differs(found, user, proof):
+                    raise Unauthenticated("sign in again", code="login_failed")
+                if stronger is not None:
+                    self._people.set_password(user.id, stronger, now)
+                self._people.note_login(user.id, now)
+                self._sessions.start(session, hash_token(refresh, self._hash_key))
+                acting = replace(caller, principal=user_principal(user.id, user.role, session.id))
+                self._audit.record(acting, action=action, target=user.id)
+        except Unavailable:
+            self._discard(session.id)
+            raise
         return self._pair(session, refresh, user, now)
+
+    def _discard(self, session_id: str) -> None:
+        try:
+            self._sessions.end(session_id)
+        except Unavailable as error:
+            # Nobody was given its tokens, so it is only litter until it expires.
+            logger.warning("a session nobody can use was left", extra={"reason": error.message})
 
     def _pair(self, session: Session, refresh: str, user: User, now: int) -> SignedIn:
         access = self._tokens.issue(user.id, session.id, now)
@@ -197,23 +236,31 @@ class Auth:
         it was spent before; the session is then ended, for somebody else holds its token.
         """
         session_id, _, _ = refresh_token.partition(".")
+        held = self._sessions.get(session_id)
+        if held is None:
+            raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
         replacement = f"{session_id}.{new_one_time_token()}"
         try:
-            session = self._sessions.rotate(
-                session_id,
-                hash_token(refresh_token, self._hash_key),
-                hash_token(replacement, self._hash_key),
-                now,
-            )
+            with self._transactions.transaction():
+                # First, so that a database that is away is found out before the token is spent.
+                found = self._people.lock(held.user_id)
+                if found is None or found[0].disabled_at is not None:
+                    self._sessions.end(session_id)
+                    raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
+                session = self._sessions.rotate(
+                    session_id,
+                    hash_token(refresh_token, self._hash_key),
+                    hash_token(replacement, self._hash_key),
+                    now,
+                )
+                if session is None:
+                    raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
+                user = found[0]
+                acting = replace(caller, principal=user_principal(user.id, session.role, session.id))
+                self._audit.record(acting, action="auth.refresh", target=user.id)
         except ReusedToken as reused:
             self._audit.record(caller, action="auth.refresh_reused", target=reused.user_id, outcome="denied")
             raise Unauthenticated("this refresh token was used before", code="refresh_reused") from None
-        if session is None:
-            raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
-        user = self._people.get(session.user_id)
-        if user is None or user.disabled_at is not None:
-            self._sessions.end(session.id)
-            raise Unauthenticated("this refresh token is not valid", code="refresh_refused")
         return self._pair(session, replacement, user, now)
 
     def logout(self, caller: Caller) -> None:
@@ -257,9 +304,12 @@ class Auth:
         check_password(new, user.email, user.name)
         hashed = self._passwords.hash(new)
         with self._transactions.transaction():
+            locked = self._people.lock(user.id)
+            if locked is None or locked[1] != found[1]:
+                raise Unauthenticated("the password was changed meanwhile", code="login_failed")
             self._people.set_password(user.id, hashed, now)
+            self._sessions.end_all(user.id, but=caller.principal.session_id)
             self._audit.record(caller, action="auth.password_change", target=user.id)
-        self._sessions.end_all(user.id, but=caller.principal.session_id)
 
     def request_reset(self, caller: Caller, email: str, now: int) -> None:
         """Mail a reset link to the address when somebody has it; the caller never learns whether."""
@@ -296,8 +346,8 @@ class Auth:
                 raise Unauthenticated("this link was used, has expired or never existed", code="token_spent")
             check_password(new, user.email, user.name)
             self._people.set_password(user.id, self._passwords.hash(new), now)
+            self._sessions.end_all(user.id)
             self._audit.record(caller, action="auth.password_reset", target=user.id)
-        self._sessions.end_all(user.id)
 
     def accept_invitation(
         self, caller: Caller, token: str, password: str, name: str | None, now: int
@@ -342,3 +392,14 @@ class Auth:
                 caller, action="user.create", target=user.id, after={"email": email, "role": "admin"}
             )
         return user
+
+
+def _differs(found: tuple[User, str | None], user: User, proof: str | None) -> bool:
+    """Return whether the person is no longer who was let in: disabled, with another role, with another password."""
+    current, stored = found
+    changed = current.disabled_at is not None or current.role is not user.role
+    return changed or (proof is not None and stored != proof)
+
+
+def _facts(user: User) -> dict[str, object]:
+    return {"email": user.email, "role": str(user.role), "identity": user.identity}

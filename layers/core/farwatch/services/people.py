@@ -102,11 +102,13 @@ class ManagePeople:
             if was_admin and not stays_admin and self._people.lock_admins() <= 1:
                 raise Conflict("somebody has to stay administrator", code="last_admin")
             self._people.save(wanted, user.version)
+            loses = wanted.role is not user.role or wanted.disabled_at is not None
+            if loses:  # before the commit: what cannot be enforced at once is not changed
+                self._sessions.end_all(user_id)
             self._audit.record(
                 caller, action="user.change", target=user_id, before=_facts(user), after=_facts(wanted)
             )
-        if wanted.role is not user.role or wanted.disabled_at is not None:
-            self._sessions.end_all(user_id)
+        if loses:
             self._forget_tokens(user_id)
         return replace(wanted, version=user.version + 1)
 

@@ -26,6 +26,14 @@ class PostgresPeople:
             row = connection.execute("SELECT * FROM users WHERE id = %s", (user_id,)).fetchone()
         return None if row is None else _user(row)
 
+    def lock(self, user_id: str) -> tuple[User, str | None] | None:
+        """Return the user and the password hash, and keep others from changing them until the transaction ends."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT * FROM users WHERE id = %s FOR NO KEY UPDATE", (user_id,)
+            ).fetchone()
+        return None if row is None else (_user(row), row["password_hash"])
+
     def by_email(self, email: str) -> tuple[User, str | None] | None:
         """Return the user with the address, and the password hash when there is one."""
         with self._database.transaction() as connection:
