@@ -41,6 +41,7 @@ from dashboard.wire import (
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
 GET_ATTEMPTS = 3
+PASSWORD_REFUSALS = frozenset({"login_failed"})
 LONGEST_WAIT_S = 2.0
 DETECTOR_TIMEOUT_S = 30.0
 
@@ -115,6 +116,12 @@ def problem_of(response: httpx.Response) -> Problem:
         else [],
         retry_after_s=float(retry_after) if retry_after.isdigit() else None,
     )
+
+
+def _is_about_the_token(response: httpx.Response) -> bool:
+    """Whether it is the credential that was refused, and not a password in the body."""
+    unauthorized = response.status_code == httpx.codes.UNAUTHORIZED
+    return unauthorized and problem_of(response).code not in PASSWORD_REFUSALS
 
 
 def in_milliseconds(value: Any) -> Any:
@@ -206,7 +213,7 @@ class Client:
                     self.sleep(0.2 * attempt)
                     continue
                 raise Unreachable(f"The back end does not answer ({type(error).__name__}).") from error
-            refused = response.status_code == httpx.codes.UNAUTHORIZED
+            refused = _is_about_the_token(response)
             if refused and credentials is not None and token is not None and not renewed:
                 renewed = True
                 credentials.renew(token)
@@ -336,9 +343,15 @@ class Client:
         """Change the fleet's configuration, such as ``default_interval_s``."""
         return cast(Config, self._send("PATCH", "/config", dict(changes)))
 
-    def create_enrolment_token(self, name: str) -> dict[str, Any]:
-        """Create a token that lets agents enrol; the answer holds the token, once, and a line to paste."""
-        return cast(dict[str, Any], self._send("POST", "/enrolment-tokens", {"name": name}))
+    def create_enrolment_token(
+        self, name: str, *, max_uses: int | None = 1, expires_in_s: int = 3600
+    ) -> dict[str, Any]:
+        """Create a token that lets agents enrol; the answer holds the token, once, and a line to paste.
+
+        With ``max_uses`` None as many agents as want to, until it expires.
+        """
+        body = {"name": name, "max_uses": max_uses, "expires_in_s": expires_in_s}
+        return cast(dict[str, Any], self._send("POST", "/enrolment-tokens", body))
 
     # -- metrics ---------------------------------------------------------------------------------------------
 

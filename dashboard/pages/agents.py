@@ -21,12 +21,26 @@ def page() -> None:
     retired = st.toggle("Show retired hosts", key="retired", bind="query-params")
     with context.failures_shown("load the agents"):
         agents = context.api().items("/agents", retired=str(retired).lower())
+        _warn_of_clones(agents)
         _act(agents, _table(agents))
         tokens = context.api().items("/enrolment-tokens")
         if tokens:
             st.subheader("Open enrolment tokens", anchor=False)
             _revoke_token(tokens, _token_table(tokens))
         context.updated()
+
+
+def _warn_of_clones(agents: list[dict[str, Any]]) -> None:
+    cloned = [one for one in agents if one.get("clone_suspected_at") and not one.get("retired_at")]
+    if cloned:
+        names = ", ".join(f"**{name_of(one, 'name', 'host_id')}**" for one in cloned[:5])
+        more = f" and {len(cloned) - 5} more" if len(cloned) > 5 else ""
+        st.warning(
+            f"Two machines report as {names}{more}, mostly because a disk image or a container with an agent in it was "
+            "copied. Enrol the copy as a host of its own (*Add a host*), then *Re-enrol* the original: its new credential "
+            "ends the shared one.",
+            icon=":material/content_copy:",
+        )
 
 
 def _state(agent: dict[str, Any]) -> tuple[str, str, str]:

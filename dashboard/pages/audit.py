@@ -1,4 +1,4 @@
-"""The audit log: who did what, when and from where."""
+"""The audit log: who did what, on what, when and from where."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import streamlit as st
 from dashboard import components, context, ranges
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker
-from dashboard.words import plain
+from dashboard.words import clock_time, plain
 
-MOST = 200
+STEP = 200
 OUTCOMES = {
     "done": ("ok", "✓", "Done"),
     "denied": ("critical", "▲", "Denied"),
     "failed": ("warning", "◆", "Failed"),
+    "noticed": ("warning", "◆", "Noticed"),
+    "ignored": ("unknown", "–", "Ignored"),
 }
+_SHOWN = "farwatch.audit-shown"
 
 
 def page() -> None:
-    """Show the log, newest first, by person, action and time."""
+    """Show the log, newest first, by person, action, thing, address and time."""
     st.header("Audit log", anchor=False)
     st.markdown(
-        "Append-only, and each entry is chained to the one before it: `farwatch audit verify` proves it whole."
+        "Append-only, and each entry is chained to the one before it: `./farwatch audit verify` proves it whole."
     )
     _body()
 
@@ -32,43 +35,78 @@ def page() -> None:
 @st.fragment(key="audit")
 def _body() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        action = st.text_input(
-            "Action", key="action", bind="query-params", placeholder="such as auth.login", width=260
-        )
-        actor = st.text_input("Who (id)", key="actor", bind="query-params", width=260)
+        asked = {
+            name: (
+                st.text_input(label, key=key, bind="query-params", placeholder=example, width=205) or ""
+            ).strip()
+            for name, label, key, example in (
+                ("action", "Action", "action", "such as auth.login"),
+                ("actor_id", "Who", "actor", "a name or an id"),
+                ("target", "What", "target", "a person or an id"),
+                ("address", "From", "address", "such as 192.0.2.7"),
+            )
+        }
         denied = st.toggle("Only denials", key="denied", bind="query-params")
     chosen = range_picker("audit", presets=("1h", "24h", "7d", "30d"), default="24h")
+    query = (*asked.values(), denied, chosen.preset or (chosen.start, chosen.end))
+    most = _how_many(query)
     with context.failures_shown("load the audit log"):
+        names = _names()
+        for name in ("actor_id", "target"):
+            asked[name] = _id_of(asked[name], names)
         rows = context.api().items(
             "/audit",
-            most=MOST,
-            limit=100,
-            action=(action or "").strip() or None,
-            actor_id=(actor or "").strip() or None,
+            most=most,
+            limit=STEP,
+            **{name: text or None for name, text in asked.items()},
             outcome="denied" if denied else None,
             since=chosen.start,
             until=None if chosen.preset else chosen.end,
         )
-        pressed = _table(rows)
+        pressed = _table(rows, names)
         if pressed is not None:
             found = next((row for row in rows if str(row["seq"]) == pressed[0]), None)
             if found is not None:
                 _entry(found)
-        if len(rows) == MOST:
-            st.caption(
-                f"Only the newest {MOST} entries of {chosen.span // ranges.HOUR} h are listed: narrow it down."
-            )
+        if len(rows) == most:
+            st.caption(f"The newest {most} entries of {chosen.span // ranges.HOUR} h.")
+            if st.button("Show older ones", icon=":material/expand_more:", key="audit-more"):
+                st.session_state[_SHOWN] = (query, most + STEP)
+                st.rerun(scope="fragment")
         context.updated()
 
 
-def _table(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
+def _how_many(query: object) -> int:
+    """Return how many entries to list: more each time older ones are asked for, and few again for another question."""
+    asked_for, most = st.session_state.get(_SHOWN, (None, STEP))
+    return most if asked_for == query else STEP
+
+
+def _names() -> dict[str, str]:
+    """Return the names of people by id, for those who may look at people."""
+    if not context.may("users:manage"):
+        return {}
+    people = context.remembered("people", 30, lambda: context.api().items("/users"))
+    return {one["id"]: one["name"] or one["email"] for one in people}
+
+
+def _id_of(text: str, names: dict[str, str]) -> str:
+    """Return the id of the person called so, or the text as it is."""
+    return next((user_id for user_id, name in names.items() if name.lower() == text.lower()), text)
+
+
+def _who(row: dict[str, Any], names: dict[str, str]) -> str:
+    return names.get(row["actor_id"]) or row["actor_id"] or row["actor_kind"]
+
+
+def _table(rows: list[dict[str, Any]], names: dict[str, str]) -> tuple[str, str] | None:
     made = [
         Row(
             str(row["seq"]),
             [
                 row["action"],
-                row["actor_id"] or row["actor_kind"],
-                row["target"],
+                _who(row, names),
+                names.get(row["target"], row["target"]),
                 OUTCOMES.get(row["outcome"], ("unknown", "?", row["outcome"])),
                 row["address"],
                 row["at"],
@@ -85,16 +123,18 @@ def _table(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
         "From": "text",
         "When": "time",
     }
-    return components.table(
-        columns, made, label="Audit log", empty="Nothing in this range.", key="audit-rows"
-    )
+    empty = "No entry fits in this time: take a filter away, or choose a longer time."
+    return components.table(columns, made, label="Audit log", empty=empty, key="audit-rows")
 
 
 @st.dialog("Entry", width="medium")
 def _entry(row: dict[str, Any]) -> None:
-    st.markdown(
-        f"**{plain(row['action'])}** by {plain(row['actor_id'] or row['actor_kind'])}, entry {row['seq']}"
-    )
+    kind = f"{row['actor_kind']} {row['actor_id']}".strip()
+    st.markdown(f"**{plain(row['action'])}** by {plain(kind)}, entry {row['seq']}")
+    where = f" from {plain(row['address'])}" if row["address"] else ""
+    on = f" on {plain(row['target'])}" if row["target"] else ""
+    when = clock_time(row["at"], context.timezone(), seconds=True)
+    st.markdown(f"{when}{where}{on}: {plain(row['outcome'])}")
     for heading, name in (("Before", "before"), ("After", "after"), ("Details", "detail")):
         if row.get(name):
             st.caption(heading)

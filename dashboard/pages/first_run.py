@@ -7,6 +7,9 @@ import streamlit as st
 from dashboard import context
 from dashboard.client import ApiError
 
+USES: dict[str, int | None] = {"one machine": 1, "10 machines": 10, "100 machines": 100, "any number": None}
+LIVES = {"an hour": 3600, "a day": 86_400, "a week": 7 * 86_400}
+
 
 def show() -> None:
     """Show how to add the first host, and wait for its first batch."""
@@ -23,10 +26,16 @@ def enrolment(key: str) -> None:
     kept = f"farwatch.enrolment.{key}"
     with st.container(border=True):
         st.subheader("1 · Make an enrolment token", anchor=False)
-        st.markdown("The token lets one agent introduce itself. It works once and is shown once.")
+        st.markdown("The token lets an agent introduce itself. It is shown once, and ends by itself.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            uses = st.selectbox("It enrols", list(USES), key=f"uses-{key}", width=190)
+            life = st.selectbox("It works for", list(LIVES), key=f"life-{key}", width=190)
         if st.button("Make a token", type="primary", icon=":material/key:", key=f"make-{key}"):
             with context.failures_shown("make a token", retry=False):
-                st.session_state[kept] = (context.api().create_enrolment_token("dashboard"), context.now())
+                answer = context.api().create_enrolment_token(
+                    "dashboard", max_uses=USES[uses], expires_in_s=LIVES[life]
+                )
+                st.session_state[kept] = (answer, context.now())
     made = st.session_state.get(kept)
     if made is None:
         return

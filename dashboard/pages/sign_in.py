@@ -53,16 +53,22 @@ def _with_password() -> bool:
             "Password", type="password", autocomplete="current-password", key="sign-in-password"
         )
         pressed = st.form_submit_button("Sign in", type="primary", width="stretch")
+    if pressed and _signed_in(email.strip(), password):
+        return True
     if not pressed:
         st.caption("The first administrator's password was printed once, when Farwatch was set up.")
-        letters.forgotten()
-        return False
-    if not email.strip() or not password:
+    letters.forgotten()
+    return False
+
+
+def _signed_in(email: str, password: str) -> bool:
+    """Return True when the password is right; say what is wrong otherwise."""
+    if not email or not password:
         st.warning("Enter your e-mail address and your password.", icon=":material/edit:")
         return False
     try:
         with st.spinner("Signing in …", show_time=False):
-            context.sign_in(email.strip(), password)
+            context.sign_in(email, password)
     except Problem as error:
         if error.status == WRONG:
             st.error("The e-mail address or the password is wrong.", icon=":material/lock:")
@@ -72,7 +78,6 @@ def _with_password() -> bool:
                 "locked. If you forgot your password, ask for a link below.",
                 icon=":material/hourglass_top:",
             )
-            letters.forgotten()
         else:
             context.show_failure("sign you in", error)
         return False

@@ -47,18 +47,20 @@ def list_audit(
     action: Filter = None,
     target: Filter = None,
     outcome: Filter = None,
+    address: Filter = None,
     since: Moment = None,
     until: Moment = None,
 ) -> Page[AuditRow]:
     """Return entries, newest first. ``since`` and ``until`` are epoch milliseconds, ``until`` exclusive."""
     made = container()
-    wanted = AuditFilter(actor_id, action, target, outcome, since, until)
+    wanted = AuditFilter(actor_id, action, target, outcome, since, until, address)
     bound = {
         "list": "audit",
         "actor_id": actor_id,
         "action": action,
         "target": target,
         "outcome": outcome,
+        "address": address,
         "since": since,
         "until": until,
     }

@@ -50,6 +50,13 @@ def test_a_change_is_recorded_once_with_before_and_after_and_where_from(gateway:
     assert rows[0]["at"].endswith("Z")
 
 
+def test_the_log_can_be_asked_from_where_something_was_done(gateway: Gateway, admin: str) -> None:
+    gateway.address = "198.51.100.9"
+    gateway.sign_in("nobody@example.com", "wrong")
+    assert actions(gateway, admin, address="198.51.100.9") == [("auth.login", "denied")]
+    assert actions(gateway, admin, address="203.0.113.1") == []
+
+
 def test_a_change_that_fails_leaves_no_row(gateway: Gateway, admin: str) -> None:
     gateway("PATCH", "/api/v1/users/user_nobody", {"role": "operator"}, token=admin)
     assert actions(gateway, admin) == [("auth.login", "done")]

@@ -28,7 +28,7 @@ def api_tokens(now: int) -> list[dict[str, Any]]:
         {
             **shared,
             "id": "00000000000000a2",
-            "name": "pipeline [x](http://evil.example)",
+            "name": "pipeline",
             "owner_id": "user_operator",
             "scopes": ["incidents:read"],
             "expires_at": _at(now + 3 * DAY),
@@ -70,7 +70,7 @@ _KNOWN: list[tuple[str, str, str, int, str, str]] = [
     (
         "crypto-tls-unverified",
         "medium",
-        "shop/<img src=x onerror=alert(1)>.py",
+        "shop/payment.py",
         7,
         "httpx.Client(verify=False)",
         "new",
@@ -78,6 +78,13 @@ _KNOWN: list[tuple[str, str, str, int, str, str]] = [
     ("xss-inner-html", "medium", "web/cart.js", 31, "el.innerHTML = `<b>${name}</b>`;", "open"),
     ("crypto-weak-hash", "low", "tests/test_cart.py", 5, "hashlib.md5(text)", "open"),
 ]
+_WHY = {
+    "secret-provider": "A live credential is written into the source.",
+    "sql-format": "Text from outside becomes part of an SQL statement.",
+    "crypto-tls-unverified": "The other end of the connection can be anybody.",
+    "xss-inner-html": "Text from outside becomes markup of the page.",
+    "crypto-weak-hash": "Collisions of this hash can be made.",
+}
 
 
 def scans(now: int) -> list[dict[str, Any]]:
@@ -132,7 +139,7 @@ def _finding(
         "line": line,
         "column": 1,
         "snippet": snippet,
-        "why": "What stands here can be turned against the program by whoever writes the text.",
+        "why": _WHY[rule],
         "fix": "Pass values as parameters, and keep credentials out of the source.",
         "cwe": 89,
         "sources": ["bandit", "farwatch"],

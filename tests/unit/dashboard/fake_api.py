@@ -165,6 +165,7 @@ class FakeApi:
         ]
         self.behind_s = 20.0
         self.asked_forecast: dict[str, Any] = {}
+        self.asked_token: dict[str, Any] = {}
         self.forecasts_ready = False
         self.changes: list[tuple[str, Any]] = []
         self.lists = {
@@ -172,6 +173,7 @@ class FakeApi:
             "tokens": api_tokens(self.started),
             "scans": scans(self.started),
         }
+        self.findings = findings()
         self.pushed: dict[str, list[dict[str, Any]]] = {}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.failing: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -500,7 +502,11 @@ class FakeApi:
         return 200, {"items": [full, never] if len(self.hosts) > 3 else []}
 
     def _listed(self, call: Call) -> tuple[int, Any]:
-        return 200, {"items": self.lists[call.names["list"]], "next_cursor": None}
+        """Answer with a page: the cursor is how many came before."""
+        asked, items = dict(call.params), self.lists[call.names["list"]]
+        start = int(asked.get("cursor", 0))
+        end = start + int(asked.get("limit", len(items) + 1))
+        return 200, {"items": items[start:end], "next_cursor": str(end) if end < len(items) else None}
 
     def _scans(self, call: Call) -> tuple[int, Any]:
         asked = dict(call.params)
@@ -522,7 +528,7 @@ class FakeApi:
         change = asked.get("change")
         found = [
             one
-            for one in findings()
+            for one in self.findings
             if (one["change"] in change if change else one["change"] != "fixed")
             and one["severity"] in asked.get("severity", one["severity"])
             and one["rule"] in asked.get("rule", one["rule"])
@@ -546,6 +552,7 @@ class FakeApi:
         return 200, {**(call.body or {}), **answers, "id": "new"}
 
     def _enrolment_token(self, call: Call) -> tuple[int, Any]:
+        self.asked_token = call.body
         line = "curl -fsS …/install.sh | sh -s -- fwe_0123456789abcdef"
         return 201, {
             "id": "enr_1",

@@ -43,6 +43,19 @@ def test_a_problem_carries_status_code_request_id_and_the_fields_at_fault() -> N
     assert caught.value.about("name") is None
 
 
+def test_a_wrong_password_in_a_change_is_no_end_of_the_session_and_is_tried_once() -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.url.path)
+        return refuse(401, code="login_failed", detail="the present password is wrong")(request)
+
+    credentials = Credentials(lambda: "acc", lambda stale: "acc_2")
+    with pytest.raises(Problem, match="the present password is wrong"):
+        client_of(answer, credentials).send("PUT", "/auth/password", {})
+    assert sent == ["/api/v1/auth/password"]
+
+
 @pytest.mark.parametrize("content", [b"<html>oops</html>", b"[1, 2]", b"{", b""])
 def test_an_error_that_is_no_problem_document_is_still_a_problem(content: bytes) -> None:
     answer = httpx.Response(500, content=content, headers={"content-type": "application/json"})

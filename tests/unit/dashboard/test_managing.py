@@ -118,6 +118,22 @@ def test_revoking_an_agent_asks_first(
     assert api.changes[0][0] == "POST /agents/host_001/revoke"
 
 
+def test_a_host_that_is_used_twice_is_named_with_what_to_do(api: FakeApi, open_page: Open) -> None:
+    assert not open_page("agents").warning
+    api.lists["agents"][0]["clone_suspected_at"] = "2026-01-01T00:00:00.000Z"
+    warning = open_page("agents").warning[0].value
+    assert r"**web\-1**" in warning
+    assert "Re-enrol" in warning
+
+
+def test_older_entries_of_the_audit_log_are_fetched_on_demand(api: FakeApi, open_page: Open) -> None:
+    entry = api.lists["audit"][0]
+    api.lists["audit"] = [{**entry, "seq": 500 - n} for n in range(450)]
+    app = open_page("audit")
+    assert len(components(app)[-1]["rows"]) == 200
+    assert components(app)[-1]["rows"][0]["cells"][1] == "Admin", "people are named"
+
+
 def _letter(**query: str) -> AppTest:
     app = AppTest.from_file(str(MAIN), default_timeout=20)
     for name, value in query.items():

@@ -81,6 +81,7 @@ def test_a_wrong_password_is_said_and_nothing_else_is_shown(api: FakeApi) -> Non
     button(app, "Sign in").click().run()
     assert app.error[0].value == "The e-mail address or the password is wrong."
     assert [h.value for h in app.header] == ["Sign in to Farwatch"]
+    assert app.expander[0].label == "Forgot your password?"
 
 
 def test_an_empty_form_asks_for_what_is_missing_without_asking_the_api(api: FakeApi) -> None:
@@ -122,6 +123,16 @@ def test_without_hosts_the_fleet_page_leads_through_adding_the_first(api: FakeAp
     button(app, "Make a token").click().run()
     assert "fwe_0123456789abcdef" in app.code[0].value
     assert app.status[0].label == "Waiting for the first batch …"
+
+
+def test_a_token_can_be_made_for_many_machines_and_for_longer(api: FakeApi, open_page: Open) -> None:
+    api.hosts.clear()
+    app = open_page("fleet")
+    boxes = {box.label: box for box in app.selectbox}
+    boxes["It enrols"].select("any number")
+    boxes["It works for"].select("a day")
+    button(app, "Make a token").click().run()
+    assert api.asked_token == {"name": "dashboard", "max_uses": None, "expires_in_s": 86_400}
 
 
 def test_people_who_cannot_add_hosts_are_told_who_can(api: FakeApi, open_page: Open) -> None:

@@ -62,6 +62,7 @@ def test_hostile_text_of_the_scanned_tree_is_only_text(
     api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
 ) -> None:
     api.lists["scans"][0]["target"] = HOSTILE
+    api.findings[2]["file"] = "shop/<img src=x onerror=alert(1)>.py"
     pressed["findings"] = [("00000000000000000002", "show")]
     app = open_page("scans", id=SCAN)
     assert app.header[0].value.startswith(r"\[click\]\(http")

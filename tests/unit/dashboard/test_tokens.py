@@ -15,7 +15,7 @@ __all__ = ["open_page", "pressed", "session", "stand"]  # fixtures
 
 def test_tokens_that_work_are_listed_with_their_owners_and_ended_ones_on_demand(open_page: Open) -> None:
     rows = components(open_page("tokens"))[0]["rows"]
-    assert [row["cells"][0] for row in rows] == ["grafana", "pipeline [x](http://evil.example)"]
+    assert [row["cells"][0] for row in rows] == ["grafana", "pipeline"]
     assert [row["cells"][2] for row in rows] == ["you", "Operator"]
     assert [row["cells"][3][2] for row in rows] == ["Works", "Ends soon"]
     every = components(open_page("tokens", ended="true"))[0]["rows"]
@@ -44,6 +44,7 @@ def test_a_failure_is_shown_with_its_request_id(api: FakeApi, open_page: Open) -
 def test_revoking_asks_first_and_shows_the_name_letter_by_letter(
     api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
 ) -> None:
+    api.lists["tokens"][1]["name"] = "pipeline [x](http://evil.example)"
     pressed["tokens"] = [("00000000000000a2", "revoke")] * 2
     app = open_page("tokens")
     question = next(text.value for text in app.markdown if "will be refused" in text.value)

@@ -20,6 +20,7 @@ class AuditFilter:
     outcome: str | None = None
     since: int | None = None
     until: int | None = None
+    address: str | None = None
 
 
 class AuditLog(Protocol):

@@ -73,6 +73,7 @@ class PostgresAuditLog:
                      AND (%(action)s::text IS NULL OR action = %(action)s)
                      AND (%(target)s::text IS NULL OR target = %(target)s)
                      AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
+                     AND (%(address)s::text IS NULL OR entry ->> 'address' = %(address)s)
                      AND (%(since)s::bigint IS NULL OR at >= %(since)s)
                      AND (%(until)s::bigint IS NULL OR at < %(until)s)
                    ORDER BY seq DESC LIMIT %(limit)s""",
@@ -82,6 +83,7 @@ class PostgresAuditLog:
                     "action": wanted.action,
                     "target": wanted.target,
                     "outcome": wanted.outcome,
+                    "address": wanted.address,
                     "since": wanted.since,
                     "until": wanted.until,
                     "limit": limit,
