@@ -257,31 +257,36 @@ def test_a_wiped_cache_warms_up_from_stored_history_without_alarming(bench: Benc
     assert [s for s in bench.signals.messages[before:] if s.source == "anomaly"] == []
 
 
-def test_when_a_whole_fleet_is_forgotten_no_host_waits_for_another_to_warm_up(bench: Bench) -> None:
+def test_when_a_whole_fleet_is_forgotten_rules_go_on_at_once_and_detectors_learn_in_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seconds = [0.0]
+    read = bench.store.read
 
-    def clock() -> float:
-        seconds[0] += 1.0  # whatever is done between two glances takes a second
-        return seconds[0]
+    def slow_read(*arguments: Any) -> Any:
+        seconds[0] += 10.0
+        return read(*arguments)
+
+    def other(seq: int) -> Standing:
+        return bench.process.handle(replace(bench.batch(seq, 97.0), host_id="host_b"), NOW + seq * 5000)
 
     with bench.database.transaction() as connection:
         connection.execute("INSERT INTO hosts (id, name) VALUES ('host_b', 'web-2')")
     for seq in (1, 2):
         bench.handle(seq, 97.0)
-        bench.process.handle(replace(bench.batch(seq, 97.0), host_id="host_b"), NOW + seq * 5000)
-    bench.signals.messages.clear()
+        other(seq)
     connect(bench.redis_url).flushall()
-    bench.process = bench.fresh_container(clock=clock)
-    assert bench.handle(3, 97.0) is Standing.STORED
-    seconds[0] -= 5.0  # the other host's batch follows at once
-    other = replace(bench.batch(3, 97.0), host_id="host_b")
-    assert bench.process.handle(other, NOW + 15_000) is Standing.STORED
-    assert bench.hosts.stored_through("host_b", SPOOL) == 3
-    assert {signal.host_id for signal in bench.signals.messages} == {HOST}
+    monkeypatch.setattr(bench.store, "read", slow_read)
+    bench.process = bench.fresh_container(clock=lambda: seconds[0])
+    bench.handle(3, 97.0)
+    other(3)
+    firing = {(s.host_id, s.state, s.started_at) for s in bench.signals.messages if s.source == RULE.id}
+    assert firing == {(host, SignalState.FIRING, NOW + 5000) for host in (HOST, "host_b")}
+    assert (_memory(bench).cold, _memory(bench, "host_b").cold) == (False, True)
     seconds[0] += 60.0
-    bench.process.handle(replace(bench.batch(4, 97.0), host_id="host_b"), NOW + 20_000)
-    firing = [s for s in bench.signals.messages if s.source == RULE.id and s.host_id == "host_b"]
-    assert [(s.state, s.started_at) for s in firing] == [(SignalState.FIRING, NOW + 5000)]
+    other(4)
+    assert not _memory(bench, "host_b").cold
+    assert _seen(bench, "host_b") == 4
 
 
 def test_a_wiped_cache_goes_on_with_the_same_episode(bench: Bench) -> None:
@@ -382,16 +387,16 @@ def _feed(bench: Bench, seq: int, rng: np.random.Generator, jump: float = 0.0, j
     assert bench.process.handle(batch, int(times[-1])) is Standing.STORED
 
 
-def _memory(bench: Bench) -> Memory:
-    return decode_memory(RedisHostMemory(connect(bench.redis_url)).load(HOST))
+def _memory(bench: Bench, host_id: str = HOST) -> Memory:
+    return decode_memory(RedisHostMemory(connect(bench.redis_url)).load(host_id))
 
 
 def _detector_series(bench: Bench) -> int:
     return len(_memory(bench).detectors["default"].series)
 
 
-def _seen(bench: Bench) -> int:
+def _seen(bench: Bench, host_id: str = HOST) -> int:
     """Return how many samples of its first series the default detector has learned from."""
     detector = registry.get("default")
-    state = unpack(detector, _memory(bench).detectors["default"].state)
+    state = unpack(detector, _memory(bench, host_id).detectors["default"].state)
     return int(state["calibration"]["seen"][0])

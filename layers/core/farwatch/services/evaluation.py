@@ -39,6 +39,8 @@ class Memory(msgspec.Struct):
     asked_at: int = 0
     asked_through: int = 0
     """When ``detect`` was last asked to look at the host, and through which sample."""
+    cold: bool = False
+    """Whether the detectors have yet to learn from history; until then they see nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +88,37 @@ def evaluate(
     """
     block = _after(batch.samples, memory.folded_through)
     signals = _evaluate_rules(memory, block, batch, host, rules, now)
-    anomalies = detect(memory.detectors, block, host, sensitivity or Sensitivity())
-    score = score_host(memory.host, block)
+    anomalies = [] if memory.cold else detect(memory.detectors, block, host, sensitivity or Sensitivity())
+    score = memory.host.score if memory.cold else score_host(memory.host, block)
     signals += _episode_signals(memory.episode, [*anomalies, *raised_elsewhere], score, batch, host, now)
     _note_latest(memory, block)
     return Outcome(signals, anomalies, memory)
 
 
-def warm_up(
-    memory: Memory,
-    history: SampleBlock,
-    minutes: SampleBlock,
-    host: Host,
-    rules: Sequence[Rule],
-    sensitivity: Sensitivity,
-) -> None:
-    """Fold stored history into an empty memory, silently: detectors learn it, and rules come to stand where they stood.
+def warm_up_rules(memory: Memory, history: SampleBlock, host: Host, rules: Sequence[Rule]) -> None:
+    """Fold stored history into an empty memory, silently: rules come to stand where they stood.
 
     An incident that was open when the memory was lost thus goes on as the same episode, and nothing old is raised.
-    ``history`` holds the last hours as they were sampled; ``minutes``, means of minutes, go further back.
+    ``history`` holds the last hours as they were sampled. Detectors stay cold until ``warm_up_detectors``.
     """
     for rule in rules:
         if applies_to_host(rule, host.labels):
             states = memory.rules.setdefault(rule.id, {})
             for _ in walk(rule, states, history, _last_seen(memory)):
                 pass
+    memory.cold = True
+    _note_latest(memory, history)
+
+
+def warm_up_detectors(
+    memory: Memory, history: SampleBlock, minutes: SampleBlock, host: Host, sensitivity: Sensitivity
+) -> None:
+    """Have the detectors learn from stored history, silently: the last hours as they were sampled, and means of minutes from
+    further back. It takes some seconds of a processor.
+    """
     detect(memory.detectors, history, host, sensitivity)
     score_host(memory.host, minutes)
-    _note_latest(memory, history)
+    memory.cold = False
 
 
 def _after(block: SampleBlock, folded_through: int) -> SampleBlock:

@@ -32,7 +32,8 @@ from farwatch.services.evaluation import (
     decode_memory,
     encode_memory,
     evaluate,
-    warm_up,
+    warm_up_detectors,
+    warm_up_rules,
 )
 
 RULES_TTL_S = 5.0
@@ -99,7 +100,7 @@ class Process:
             return Standing.DUPLICATE if batch.seq < expected else Standing.OUT_OF_ORDER
         self._store.write(batch.host_id, batch.samples, now)
         try:
-            memory: Memory | None = self._evaluate(batch, host, now)
+            memory = self._evaluate(batch, host, now)
         except DependencyError:
             raise
         except Exception:  # noqa: BLE001 - a fault in detection must not stop samples from being stored and confirmed
@@ -112,17 +113,11 @@ class Process:
         self._show(batch, host, now)
         return Standing.STORED
 
-    def _evaluate(self, batch: Batch, host: Host, now: int) -> Memory | None:
-        """Return what is to be remembered of the host; None when it could not be looked at yet."""
+    def _evaluate(self, batch: Batch, host: Host, now: int) -> Memory:
         sensitivity = self._current_sensitivity(host.id)
         memory = self._recall(host.id)
-        if not memory.folded_through and len(batch.samples.times):
-            began = self._clock()
-            if began < self._next_warm_up:
-                return None
+        if len(batch.samples.times):
             self._warm_up(memory, host, int(batch.samples.times[0]), sensitivity)
-            # Half the time is for storing: when a whole fleet is forgotten, no host may look silent while others warm up.
-            self._next_warm_up = 2 * self._clock() - began
         slow = sensitivity.slow(batch.samples.series)
         elsewhere = self._anomalies.raised_by(host.id, SLOW, now - LATE_AFTER_MS) if slow else ()
         outcome = evaluate(memory, batch, host, self._current_rules(), now, sensitivity, elsewhere)
@@ -151,13 +146,29 @@ class Process:
         memory.asked_at, memory.asked_through = now, memory.folded_through
 
     def _warm_up(self, memory: Memory, host: Host, before: int, sensitivity: Sensitivity) -> None:
-        """Read back what was stored before the batch, once, when nothing is remembered of the host."""
+        """Read back what was stored before the batch, when nothing is remembered of the host.
+
+        Rules are brought back at once. Detectors take seconds to learn, and half the time is for storing: when a whole
+        fleet is forgotten, no host may look silent while others warm up, so some wait for a later batch of theirs.
+        """
         back = min(WARM_UP_MS, round(WARM_UP_SAMPLES * host.interval_s * 1000))
+        if not memory.folded_through:
+            warm_up_rules(
+                memory, history_of(self._store, host.id, before - back, before), host, self._current_rules()
+            )
+        began = self._clock()
+        if not memory.cold or began < self._next_warm_up:
+            return
         history = history_of(self._store, host.id, before - back, before)
         minutes = history_of(self._store, host.id, before - WARM_UP_HOST_MS, before, 60)
+        warm_up_detectors(memory, history, minutes, host, sensitivity)
+        took = self._clock() - began
+        self._next_warm_up = began + 2 * took
         if len(history.times) or len(minutes.times):
-            warm_up(memory, history, minutes, host, self._current_rules(), sensitivity)
-            logger.info("warmed up", extra={"host_id": host.id, "samples": history.count()})
+            logger.info(
+                "warmed up",
+                extra={"host_id": host.id, "samples": history.count(), "took_s": round(took, 2)},
+            )
 
     def _recall(self, host_id: str) -> Memory:
         try:
@@ -167,12 +178,11 @@ class Process:
             logger.warning("host memory is down, using this container's own", extra={"reason": error.message})
             return decode_memory(self._fallback.get(host_id))
 
-    def _keep(self, batch: Batch, memory: Memory | None) -> None:
+    def _keep(self, batch: Batch, memory: Memory) -> None:
+        blob = encode_memory(memory)
+        self._fallback[batch.host_id] = blob
         try:
-            if memory is not None:
-                blob = encode_memory(memory)
-                self._fallback[batch.host_id] = blob
-                self._memory.save(batch.host_id, blob, msgspec.json.encode(memory.latest))
+            self._memory.save(batch.host_id, blob, msgspec.json.encode(memory.latest))
             self._cache.note_stored(batch.host_id, batch.spool_id, batch.seq)
         except Unavailable as error:
             logger.warning("host memory is down, nothing kept", extra={"reason": error.message})
