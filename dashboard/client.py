@@ -419,7 +419,8 @@ class Client:
 
     def anomaly(self, anomaly_id: str) -> Anomaly:
         """Return one anomaly with the threshold of its series and the samples around it."""
-        return cast(Anomaly, self._get(f"/anomalies/{anomaly_id}"))
+        response = self.call("GET", f"/anomalies/{anomaly_id}", timeout_s=DETECTOR_TIMEOUT_S)
+        return cast(Anomaly, in_milliseconds(response.json()))
 
     def judge(self, anomaly_id: str, verdict: str) -> Anomaly:
         """Say that an anomaly was a ``false_alarm`` or ``real``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _SUFFIXES = (
-    ("bytes_per_second", "B/s"),
     ("_per_second", "/s"),
     ("percent", "%"),
     ("bytes", "B"),
@@ -18,6 +17,8 @@ def unit_of(metric: str) -> str:
     """Return the unit a metric's suffix names (``disk.free_bytes`` → ``B``), or an empty string for a plain number."""
     if metric.endswith("milliseconds"):
         return "ms"
+    if metric.endswith("_per_second") and "bytes" in metric.rpartition(".")[2].split("_"):
+        return "B/s"  # net.bytes_received_per_second as well as disk.read_bytes_per_second
     return next((unit for suffix, unit in _SUFFIXES if metric.endswith(suffix)), "")
 
 
