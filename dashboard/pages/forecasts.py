@@ -213,8 +213,8 @@ def _turned_out(host_id: str, metric: str) -> None:
                 MODELS.get(one["model"], one["model"]),
                 str(one["forecasts"]),
                 _beside_yesterday(one["relative_mae"]),
-                f"{one['cover80']:.0%}",
-                f"{one['cover95']:.0%}",
+                f"{100 * one['cover80']:.0f} %",
+                f"{100 * one['cover95']:.0f} %",
             ],
         )
         for one in found
@@ -230,5 +230,5 @@ def _beside_yesterday(relative: float | None) -> str:
     if relative is None:
         return "–"
     if relative <= 1:
-        return f"{1 - relative:.0%} less than repeating yesterday"
-    return f"{relative - 1:.0%} more than repeating yesterday"
+        return f"{100 * (1 - relative):.0f} % less than repeating yesterday"
+    return f"{100 * (relative - 1):.0f} % more than repeating yesterday"

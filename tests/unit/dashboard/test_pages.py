@@ -243,8 +243,8 @@ def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi
 def test_what_earlier_forecasts_were_worth_stands_below_the_new_one(api: FakeApi, open_page: Open) -> None:
     rows = components(open_page("forecasts", host="host_003"))[-1]["rows"]
     assert [row["cells"] for row in rows] == [
-        ["Farwatch's own", "12", "29% less than repeating yesterday", "81%", "94%"],
-        ["Moving average", "3", "31% more than repeating yesterday", "81%", "94%"],
+        ["Farwatch's own", "12", "29 % less than repeating yesterday", "81 %", "94 %"],
+        ["Moving average", "3", "31 % more than repeating yesterday", "81 %", "94 %"],
     ]
     api.failing["GET /predictions/accuracy"] = (200, {"items": []})
     nothing = components(open_page("forecasts", host="host_003"))[-1]
