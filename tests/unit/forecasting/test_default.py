@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from farwatch.forecasting import Bounds, History, get
 from farwatch.forecasting.candidates import NAMES, candidates, main_period
-from farwatch.forecasting.default import evidence
+from farwatch.forecasting.default import evidence, trimmed_mean
 
 DAY = 96
 WEEK = np.arange(7 * DAY)
@@ -135,6 +135,33 @@ def test_candidates_and_what_the_judge_sees_are_always_finite(
     if np.abs(values).max() > 0:
         for part in evidence(values / np.abs(values).max(), np.ones(len(values), bool), day, steps):
             assert np.isfinite(part).all()
+
+
+@given(
+    made=arrays(np.float64, (2, 6), elements=st.floats(-1, 1)),
+    shares=arrays(np.float64, (2, 5, 6), elements=st.floats(0.01, 1)),
+    wild=st.floats(-1e6, 1e6),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_mean_of_the_candidates_ignores_what_few_trust(
+    made: np.ndarray, shares: np.ndarray, wild: float
+) -> None:
+    shares = shares / shares.sum(axis=2, keepdims=True)
+    found = trimmed_mean(made, shares, 0.5)
+    assert (found >= made.min(axis=1)[:, None] - 1e-9).all()
+    assert (found <= made.max(axis=1)[:, None] + 1e-9).all()
+    more = np.concatenate([made, np.full((2, 1), wild)], axis=1)
+    doubted = np.concatenate([0.95 * shares, np.full((2, 5, 1), 0.05)], axis=2)
+    assert (np.abs(trimmed_mean(more, doubted, 0.5)) <= 1 + 1e-9).all()
+    assert (trimmed_mean(np.full((2, 6), 0.3), shares, 0.3) == 0.3).all()
+
+
+@given(shift=st.integers(0, 8 * 24 - 1))
+@settings(max_examples=30, deadline=None)
+def test_the_candidates_follow_a_series_that_is_moved_and_stretched(shift: int) -> None:
+    values = np.roll(np.random.default_rng(3).gamma(2.0, 1.0, 8 * 24), shift)
+    plain, moved = candidates(values, 24, 48), candidates(values * 8, 24, 48)
+    np.testing.assert_allclose(moved, plain * 8, rtol=1e-9)
 
 
 @pytest.mark.parametrize("period", [8, 36, 96])
