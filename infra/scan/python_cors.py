@@ -51,7 +51,9 @@ def find(flow: Flow) -> Iterator[Hit]:
 
 def _of_call(flow: Flow, call: ast.Call) -> Policy:
     """Read the keywords of a middleware or a configuration object, in any spelling."""
-    name = flow.qualified(call.func).rsplit(".", 1)[-1]
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if not call.keywords and name not in _FLASK:
+        return Policy()
     given = {squeeze(row.arg): row.value for row in call.keywords if row.arg}
     policy = Policy(
         credentials=given.get("allowcredentials") or given.get("supportscredentials"),

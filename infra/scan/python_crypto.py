@@ -10,7 +10,8 @@ from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
 from infra.scan.python_constants import members, number, switch
 from infra.scan.python_flow import Flow
-from infra.scan.secret_words import secrecy
+from infra.scan.python_tokens import destinations
+from infra.scan.secret_words import secrecy, words
 
 MAX_DEPTH = 8
 _FAST_HASHES = {
@@ -69,7 +70,7 @@ def _hash(flow: Flow, call: ast.Call, qualified: str, name: str) -> Iterator[str
     if qualified.startswith("Crypto") and name == "new":
         name = qualified.rsplit(".", 2)[-2].lower()
     relaxed = switch(flow, flow.keyword(call, "usedforsecurity"))
-    if name in _FAST_HASHES and any(_names_password(argument) for argument in call.args):
+    if name in _FAST_HASHES and call.args and _hashes_password(flow, call):
         yield "crypto-password-hash"
     elif name in _WEAK_HASHES and relaxed is not False:
         yield "crypto-weak-hash"
@@ -114,6 +115,18 @@ def _password_digest(flow: Flow, call: ast.Call, name: str) -> Iterator[Hit]:
         weak = any(True for _ in _hash(flow, made, qualified, qualified.rsplit(".", 1)[-1]))
         where = made if weak else call
         yield Hit(RULES["crypto-password-hash"], where.lineno, where.col_offset + 1)
+
+
+def _hashes_password(flow: Flow, call: ast.Call) -> bool:
+    """Return whether a hash is made of a password, or for one: by what goes in and by where it ends."""
+    if any(_names_password(argument) for argument in call.args):
+        return True
+    return any(_is_hash_of_password(words(name)) for name in destinations(flow, call))
+
+
+def _is_hash_of_password(name: list[str]) -> bool:
+    hashed = {"hash", "hashed", "digest", "encrypt", "encode", "set", "make", "check", "verify"}
+    return bool({"password", "passwd", "pwd"} & set(name)) and bool(hashed & set(name))
 
 
 def _names_password(expr: ast.expr) -> bool:

@@ -153,6 +153,14 @@ class Flow:
                 yield from (entry for entry in entries(parent) if entry[1] is node)
             node, parent = parent, self._parents.get(parent)
 
+    def takers(self, node: ast.AST) -> Iterator[str]:
+        """Yield the names of the calls a node is an argument of, within its statement, innermost first."""
+        parent = self._parents.get(node)
+        while parent is not None and not isinstance(node, ast.stmt):
+            if isinstance(parent, ast.Call) and node is not parent.func:
+                yield self.qualified(parent.func).rsplit(".", 1)[-1]
+            node, parent = parent, self._parents.get(parent)
+
     def tests_around(self, node: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
         """Yield the conditions ``node`` stands under within its function, each with the outcome it needs."""
         parent = self._parents.get(node)

@@ -15,7 +15,7 @@ from infra.scan.python_constants import text
 from infra.scan.python_flow import Flow, keyword
 from infra.scan.python_tokens import target_names
 from infra.scan.secret_words import plausible, words
-from infra.scan.secrets import connection_string, formats, judge
+from infra.scan.secrets import embedded, formats, judge
 
 _AUTHORISATION = re.compile(r"^(?:Bearer|Token|Basic)\s+(\S{8,})$", re.I)
 # Callable -> position of the key or password among its arguments; a key may come through a name.
@@ -54,7 +54,7 @@ def find(flow: Flow) -> Iterator[Hit]:
                     node.col_offset + 1,
                     secret=found[1],
                 )
-            yield from connection_string(node.value, node.lineno, node.col_offset + 1)
+            yield from embedded(node.value, node.lineno, node.col_offset + 1)
         elif isinstance(node, ast.BinOp):
             yield from _put_together(flow, node)
 
@@ -157,8 +157,10 @@ def _arguments(flow: Flow, call: ast.Call) -> Iterator[Hit]:
 
 def _place(call: ast.Call, qualified: str, takers: dict[str, int]) -> ast.expr | None:
     """Return the argument of a call that ``takers`` names, or ``None``."""
-    for name, index in takers.items():
-        if (qualified == name or qualified.endswith(f".{name}")) and len(call.args) > index:
+    parts = qualified.split(".")
+    for name in (parts[-1], ".".join(parts[-2:])):
+        index = takers.get(name)
+        if index is not None and len(call.args) > index:
             return call.args[index]
     return None
 

@@ -51,7 +51,7 @@ _SHAPE = re.compile(
 
 def looks_like_sql(text: str) -> bool:
     """Return whether constant text, ``?`` where values go, has the shape of a statement or a condition."""
-    return bool(_SHAPE.search(text))
+    return bool(_SHAPE.search(text.lstrip("?[( \n")))
 
 
 def _quotes(name: str) -> bool:

@@ -16,6 +16,7 @@ _RANDOM = {
     "random", "randint", "randrange", "choice", "choices", "sample", "getrandbits", "randbytes", "uniform",
     "integers", "bytes", "rand", "shuffle",
 }  # fmt: skip
+_GENERATORS = ("random.", "numpy.random.", "np.random.")
 _PREDICTABLE = {"uuid.uuid1", "uuid.uuid6"}
 _SECRET_WORDS = {
     "token", "tokens", "password", "passwd", "passphrase", "secret", "otp", "totp", "nonce", "salt", "apikey",
@@ -29,6 +30,8 @@ _SECRET_PAIRS = {
     ("private", "key"), ("secret", "key"), ("activation", "code"), ("activation", "key"), ("sms", "code"),
 }  # fmt: skip
 _SIGNATURE_WORDS = {"signature", "sig", "hmac", "mac", "webhook", "signed"}
+# A call of `set_password` or `send_code` gives its argument to what its name says.
+_GIVING = {"set", "reset", "change", "assign", "save", "store", "send", "update", "create", "add"}
 _MAX_DEPTH = 6
 
 
@@ -43,7 +46,7 @@ def find(flow: Flow) -> Iterator[Hit]:
                 for rule in _jwt(flow, node, name):
                     yield Hit(RULES[rule], node.lineno, node.col_offset + 1)
             if (
-                _is_predictable(qualified, name)
+                _is_predictable(flow, node, qualified, name)
                 and flow.statement(node) not in drawn_in
                 and _makes_secret(flow, node)
             ):
@@ -83,15 +86,21 @@ def _jwt(flow: Flow, call: ast.Call, name: str) -> Iterator[str]:
         yield "crypto-jwt-unverified"
 
 
-def _is_predictable(qualified: str, name: str) -> bool:
+def _is_predictable(flow: Flow, call: ast.Call, qualified: str, name: str) -> bool:
     if qualified in _PREDICTABLE:
         return True
-    return name in _RANDOM and qualified.startswith(("random.", "numpy.random.", "np.random."))
+    if name not in _RANDOM:
+        return False
+    if qualified.startswith(_GENERATORS):
+        return not qualified.startswith("random.SystemRandom")
+    made = flow.resolve(call.func.value) if isinstance(call.func, ast.Attribute) else None
+    maker = flow.qualified(made.func) if isinstance(made, ast.Call) else ""
+    return maker.startswith(_GENERATORS) and maker != "random.SystemRandom"
 
 
 def _makes_secret(flow: Flow, call: ast.Call) -> bool:
     """Return whether what a random call gives ends in something named as a secret."""
-    return any(_names_secret(name) for name in _destinations(flow, call))
+    return any(_names_secret(name) for name in destinations(flow, call))
 
 
 def _names_secret(name: str) -> bool:
@@ -101,9 +110,12 @@ def _names_secret(name: str) -> bool:
     return bool(_SECRET_WORDS & set(parts)) and not is_about(name)
 
 
-def _destinations(flow: Flow, call: ast.Call) -> Iterator[str]:
+def destinations(flow: Flow, call: ast.Call) -> Iterator[str]:
     """Yield the names of what a value is given to: targets, keywords, keys, the function that returns it."""
     yield from (key for key, _ in flow.holders(call))
+    for taker in flow.takers(call):
+        if words(taker)[:1] and words(taker)[0] in _GIVING:
+            yield taker
     statement = flow.statement(call)
     function = flow.function(call)
     targets: list[ast.expr] = []

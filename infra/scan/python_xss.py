@@ -19,7 +19,18 @@ _ESCAPING = {
 }  # fmt: skip
 _TAG = re.compile(r"<\s*/?\s*[a-zA-Z!]")
 _DECLARE_SAFE = {"Markup", "mark_safe", "SafeString", "SafeText", "SafeData"}
-_ROUTES = {"route", "get", "post", "put", "delete", "patch", "api_route", "view"}
+_ROUTES = {
+    "route",
+    "get",
+    "post",
+    "put",
+    "delete",
+    "patch",
+    "api_route",
+    "view",
+    "errorhandler",
+    "app_errorhandler",
+}
 # Where a handler's string is the page; elsewhere (FastAPI, Chalice) it is JSON or plain text.
 _STRING_IS_PAGE = ("flask", "bottle", "quart", "cherrypy")
 _RESPONSE_IS_PAGE = ("flask", "quart", "werkzeug", "webob", "pyramid", "django", "bottle")

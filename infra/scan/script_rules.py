@@ -56,7 +56,8 @@ _CONSTANT_BYTES = re.compile(
     r"\s*(?:Buffer\.(?:alloc\(|from\(\s*['\"])|['\"]|new\s+Uint8Array\(\s*(?:\d|\[))"
 )
 _RANDOM = re.compile(r"\bMath\s*\.\s*random\s*\(")
-_NAMED = re.compile(r"([A-Za-z_$][\w$]*)\s*[:=](?!=)[^=;\n]*$|\bfunction\s+([A-Za-z_$][\w$]*)[^;]*$")
+_ASSIGNED_TO = re.compile(r"([A-Za-z_$][\w$]*)\s*[:=](?!=)[^=;\n]*$")
+_WITHIN = re.compile(r"\bfunction\s+([A-Za-z_$][\w$]*)[^;]*$")
 
 
 _SERVER_PROTOCOLS = re.compile(
@@ -324,9 +325,9 @@ def _crypto(script: Script) -> Iterator[Hit]:
             if _CONSTANT_BYTES.match(script.code, given.end()):
                 yield Hit(RULES["crypto-fixed-iv"], *script.place(found.start()))
     for found in _RANDOM.finditer(script.bare):
-        named = _NAMED.search(script.bare[max(0, found.start() - 200) : found.start()])
-        name = (named[1] or named[2]) if named else ""
-        if name and secrecy(name) not in {None, "random"}:
+        before = script.bare[max(0, found.start() - 200) : found.start()]
+        named = [match[1] for match in (_ASSIGNED_TO.search(before), _WITHIN.search(before)) if match]
+        if any(secrecy(name) not in {None, "random"} for name in named):
             yield Hit(RULES["crypto-random"], *script.place(found.start()))
 
 

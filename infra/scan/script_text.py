@@ -34,7 +34,7 @@ LEXERS: dict[str, type[Lexer]] = {
 
 _OPEN, _CLOSE = "([{", ")]}"
 _HARMLESS_CALL = re.compile(
-    r"(?:[\w$]+\.)*(?:sanitize\w*|sanitise\w*|\w*[eE]scape\w*|encodeURIComponent|Number|parseInt|parseFloat|purify\w*|clean\w*)\("
+    r"(?<![\w$])(?:[\w$]+\.)*(?:sanitize\w*|sanitise\w*|\w*[eE]scape\w*|encodeURIComponent|Number|parseInt|parseFloat|purify\w*|clean\w*|t|gettext)\("
 )
 _CHAINED_CALL = re.compile(r"\s*\.\s*\w+\(")
 _ASSIGNED = re.compile(r"(?<![\w$.])([A-Za-z_$][\w$]*)\s*(?::\s*[\w<>\[\]]+\s*)?\+?=(?![=>])")
@@ -46,7 +46,7 @@ _DESTRUCTURED = re.compile(
     r"\{([^{}]{1,300})\}\s*=\s*(?:req(?:uest)?|ctx)\s*\.\s*(?:query|params|body|headers|cookies)\b"
 )
 _HARMLESS_NAME = re.compile(
-    r"\b(?:null|undefined|true|false|this|[A-Z][A-Z0-9_]+|String|final|\w+\.(?:length|size))\b"
+    r"\.\s*(?:length|size)\b|\b(?:null|undefined|true|false|this|[A-Z][A-Z0-9_]+|String|final|(?:\w+)?\.(?:length|size))\b"
 )
 
 
@@ -179,11 +179,12 @@ def read(source: Source) -> Script | None:
             _blank(code, index, value)
             _blank(bare, index, value)
         elif token in String and token not in String.Interpol:
-            _blank(bare, index, value)
+            # A line that breaks within a string does not end the expression.
+            _blank(bare, index, value, lines=True)
     return Script(source, "".join(code), "".join(bare))
 
 
-def _blank(text: list[str], start: int, value: str) -> None:
+def _blank(text: list[str], start: int, value: str, *, lines: bool = False) -> None:
     for offset, char in enumerate(value, start):
-        if char != "\n":
+        if lines or char != "\n":
             text[offset] = " "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 from itertools import pairwise
 
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -53,7 +54,10 @@ _ABOUT = {
     "rotation", "strength", "required", "reset", "change", "changed", "input", "form", "class", "alias",
     "mode", "method", "bucket", "backend", "lifetime", "age", "limit", "chars", "alphabet", "charset",
     "attribute", "attr", "selector", "hash", "digest", "usage", "scope", "scopes", "state", "source",
-    "created", "updated", "expired", "invalid", "missing",
+    "created", "updated", "expired", "invalid", "missing", "template", "page", "view", "route", "screen", "cookie",
+    "topic", "queue", "channel", "event", "action", "command", "button", "link", "icon", "dialog", "modal",
+    "component", "handler", "factory", "helper", "validator", "validators", "middleware", "filter", "guard",
+    "hashers", "hasher", "getter", "generator", "resolver", "callback", "hook",
 }  # fmt: skip
 _PLAIN_WORDS = _PASSWORD_WORDS | _SECRET_WORDS | _KEY_PARTNERS | _ABOUT | {
     "key", "keys", "x", "my", "the", "login", "user", "client", "bearer", "basic", "refresh", "session",
@@ -84,6 +88,7 @@ _NOT_A_SECRET = re.compile(
       | ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$   # identifiers
       | ^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$                                 # names of environment variables
       | ^[A-Za-z_]\w{0,29}(?:\.[A-Za-z_]\w{0,29})+$   # dotted names
+      | ^[\w./-]*\w/[\w.-]+\.(?:html?|txt|json|ya?ml|pem|key|crt|env|toml|ini|py|[jt]sx?)$         # files
       | \w\( | ^[\w-]+(?:/[\w.-]+){2,}$   # calls, and paths such as prod/shop/db
     """
 )
@@ -94,6 +99,7 @@ def words(name: str) -> list[str]:
     return [part.lower() for part in _SPLIT.findall(name)]
 
 
+@lru_cache(maxsize=20_000)
 def squeeze(name: str) -> str:
     """Return a setting's name without case and separators, so that all spellings compare equal."""
     return re.sub(r"[\W_]", "", name).lower()
@@ -104,6 +110,7 @@ def is_about(name: str) -> bool:
     return bool(words(name)) and words(name)[-1] in _ABOUT
 
 
+@lru_cache(maxsize=20_000)
 def secrecy(name: str) -> str | None:
     """Say what a thing with this name holds, or ``None`` for no credential.
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
-from infra.scan.nodes import Node, pairs
+from infra.scan.nodes import Node, Unreadable, pairs, parse
 from infra.scan.secret_words import looks_random, plausible, secrecy, squeeze
 from infra.scan.sources import Source
 
@@ -41,6 +41,7 @@ _DETECTORS = [
     ("jwt", "JwtTokenDetector", "secret-token"),
     ("private_key", "PrivateKeyDetector", "secret-private-key"),
 ]
+_SHORTEST = 10
 _TOKEN_REST = re.compile(r"[\w.+/=-]*")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=]{40,}|Proc-Type:|Private-Lines:")
 
@@ -115,8 +116,9 @@ def formats(text: str, number: int, offset: int) -> Iterator[Hit]:
     for detector, rule in detectors():
         for match in detector.analyze_string(text):
             at = text.find(match)
-            # The detector of JSON web tokens stops before the signature.
-            rest = _TOKEN_REST.match(text, at) if rule == "secret-token" else None
+            # The detector of JSON web tokens stops before the signature; some others give the prefix only.
+            whole = rule != "secret-token" and len(match) >= _SHORTEST
+            rest = None if whole else _TOKEN_REST.match(text, at)
             value = rest[0] if rest else match
             if _stands_alone(text, value, at) and not _made_up(value):
                 yield Hit(RULES[rule], number, offset + at + 1, "detect-secrets", value)
@@ -135,6 +137,8 @@ def formats(text: str, number: int, offset: int) -> Iterator[Hit]:
 
 def _made_up(value: str) -> bool:
     """Return whether a value has a known format but is plainly an example."""
+    if len(set(value[-12:])) <= 2 or re.fullmatch(r"AC[0-9a-f]{32}", value):
+        return True  # a run of x; Twilio's account number, which is a name and no secret
     hook = "hooks.slack.com" in value and not looks_random(value.rsplit("/", 1)[-1])
     return hook or "EXAMPLE" in value.upper()
 
@@ -152,7 +156,7 @@ def scan_nodes(source: Source, root: Node) -> Iterator[Hit]:
     for key, node in pairs(root):
         if node.value is not None and not node.tag.startswith("!"):
             yield from judge(key, node.value, node.line, node.column)
-            yield from connection_string(node.value, node.line, node.column)
+            yield from embedded(node.value, node.line, node.column)
         for item in node.items:
             name, equals, value = (item.value or "").partition("=")
             if equals and re.fullmatch(r"[A-Za-z_]\w{1,80}", name):
@@ -162,6 +166,20 @@ def scan_nodes(source: Source, root: Node) -> Iterator[Hit]:
         held = next((entries[name] for name in _VALUE_KEYS if name in entries), None)
         if named is not None and named.value and held is not None and held.value:
             yield from judge(named.value, held.value, held.line, held.column)
+
+
+def embedded(text: str, line: int, column: int) -> Iterator[Hit]:
+    """Find credentials within a string that is a connection string or a JSON object of its own."""
+    yield from connection_string(text, line, column)
+    if text.startswith("{") and len(text) < WINDOW:
+        try:
+            documents = parse(text)
+        except Unreadable:
+            return
+        for document in documents:
+            for key, node in pairs(document):
+                if node.value is not None:
+                    yield from judge(key, node.value, line, column)
 
 
 def connection_string(text: str, line: int, column: int) -> Iterator[Hit]:

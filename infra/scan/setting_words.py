@@ -6,6 +6,8 @@ import re
 
 from infra.scan.secret_words import squeeze, words
 
+MAX_VALUE = 60
+
 _YES = {"true", "yes", "1", "on", "enabled"}
 _NO = {"false", "no", "0", "off", "disabled", "none", "never"}
 _PEER = {"ssl", "tls", "https", "cert", "certs", "certificate", "certificates", "hostname", "peer", "x"}
@@ -38,17 +40,21 @@ _ECB = re.compile(r"(?i)^aes[\d-]*[-_/]ecb\b")
 
 def weakness(name: str, value: str) -> str | None:
     """Return the rule a setting breaks, or ``None``: ``verify_ssl: false``, ``MIN_TLS_VERSION=1.0``."""
+    if len(value) > MAX_VALUE:
+        return None
     parts = set(words(name))
     value = value.strip().strip("'\"")
-    if squeeze(name) == squeeze(value):  # a member of an enumeration
-        return None
+    rule = None
     if _unverified(name, parts, value.lower()):
-        return "crypto-tls-unverified"
-    if _old_tls(parts, value):
-        return "crypto-tls-old"
-    if squeeze(name).endswith("sslmode") and value.lower() in {"disable", "allow"}:
-        return "crypto-in-transit"
-    return _algorithm(parts, value)
+        rule = "crypto-tls-unverified"
+    elif _old_tls(parts, value):
+        rule = "crypto-tls-old"
+    elif value in {"disable", "allow"} and squeeze(name).endswith("sslmode"):
+        rule = "crypto-in-transit"
+    else:
+        rule = _algorithm(parts, value)
+    # A member of an enumeration has its name for a value.
+    return None if rule is None or squeeze(name) == squeeze(value) else rule
 
 
 def opens_cors(name: str, value: str) -> bool:

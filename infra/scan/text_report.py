@@ -48,5 +48,5 @@ def to_text(report: Report) -> str:
         for reason, count in sorted(reasons.items()):
             names = [printable(row.path) for row in report.skipped if row.reason == reason]
             more = f" and {count - 3} more" if count > 3 else ""
-            rows.append(f"  {reason}: {', '.join(names[:3])}{more}")
+            rows.append(f"  {printable(reason)}: {', '.join(names[:3])}{more}")
     return "\n".join(rows) + "\n"
