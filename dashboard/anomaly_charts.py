@@ -39,7 +39,11 @@ def anomaly_panel(
     earlier = anomaly_marks(here, [anomaly["metric"]])
     if earlier is not None:
         earlier |= {"name": f"{len(here)} more", "glyph": "◇"}
-    traces = [_band(run, "expected"), *_line(run), *(one for one in (earlier, marks) if one is not None)]
+    traces = [
+        _band(run, "expected", metric),
+        *_line(run),
+        *(one for one in (earlier, marks) if one is not None),
+    ]
     return _panel(anomaly["id"], anomaly["metric"], anomaly["labels"], metric, traces, anomaly["unit"]) | {
         "now": anomaly["at"]
     }
@@ -49,7 +53,10 @@ def comparison_panel(
     metric: str, labels: dict[str, str], runs: Sequence[DetectorRun], catalogued: MetricInfo
 ) -> dict[str, Any]:
     """Return a panel of one series with what each detector calls unusual; the expected range is the first detector's."""
-    traces = [_band(runs[0], f"expected by {DETECTOR_WORD[runs[0]['detector']]}"), *_line(runs[0])]
+    traces = [
+        _band(runs[0], f"expected by {DETECTOR_WORD[runs[0]['detector']]}", catalogued),
+        *_line(runs[0]),
+    ]
     for run in runs:
         symbol, glyph, color = SYMBOLS[run["detector"]]
         traces.append(
@@ -87,10 +94,11 @@ def _panel(
     }
 
 
-def _band(run: Run, name: str) -> dict[str, Any]:
-    """Return the expected range as a band, where there is one."""
+def _band(run: Run, name: str, metric: MetricInfo) -> dict[str, Any]:
+    """Return the expected range as a band, where there is one, and as far as the metric can have such values."""
+    least, most = metric.get("low"), metric.get("high")
     known = [
-        (at, low, high)
+        (at, low if least is None else max(low, least), high if most is None else min(high, most))
         for at, low, high in zip(run["times"], run["low"], run["high"], strict=True)
         if low is not None and high is not None
     ]
@@ -100,7 +108,7 @@ def _band(run: Run, name: str) -> dict[str, Any]:
         "kind": "band",
         "color": 6,
         "times": [at for at, _, _ in known],
-        "values": [None] * len(known),
+        "values": [(low + high) / 2 for _, low, high in known],
         "min": [low for _, low, _ in known],
         "max": [high for _, _, high in known],
     }

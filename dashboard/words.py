@@ -97,7 +97,8 @@ def _digits(value: float) -> str:
         return f"{value:.0f}"
     if size >= 10:
         return f"{value:.1f}".removesuffix(".0")
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    small = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if small == "-0" else small
 
 
 def series_name(metric: str, labels: dict[str, str]) -> str:

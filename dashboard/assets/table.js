@@ -37,7 +37,8 @@ class Table {
       return node;
     }
     if (column.kind === "mark") return h("span", { class: `fw-mark fw-m-${value[0]}` }, h("i", { "aria-hidden": "true" }, value[1]), value[2]);
-    if (column.kind === "code") return h("code", {}, value);
+    // A long name breaks between its parts, not in the middle of a word.
+    if (column.kind === "code") return h("code", {}, ...String(value).split(/(?<=[._,])|(?=\{)/).flatMap((part) => [part, h("wbr", {})]));
     return h("span", { class: String(value).length <= 16 ? "fw-short" : null }, value);
   }
 

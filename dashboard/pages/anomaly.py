@@ -25,10 +25,15 @@ POINTS = 600
 
 
 def expected(item: Anomaly) -> str:
-    """Return the range that was expected, in words."""
+    """Return the range that was expected, in words, as far as the metric can have such values."""
     low, high = item.get("expected_low"), item.get("expected_high")
     if low is None or high is None:
         return ""
+    metric = next((one for one in detectors.catalogue() if one["name"] == item["metric"]), None)
+    if metric is not None:
+        least, most = metric.get("low"), metric.get("high")
+        low = low if least is None else max(low, least)
+        high = high if most is None else min(high, most)
     return f"{amount(low, item['unit'])} to {amount(high, item['unit'])}"
 
 

@@ -82,6 +82,7 @@ def test_control_and_direction_characters_are_dropped_and_long_text_is_cut() -> 
         (12.0, "/s", "12/s"),
         (3.5, "ms", "3.5 ms"),
         (0.5, "", "0.5"),
+        (-0.0004, "/s", "0/s"),
         (None, "%", "–"),
         (7200.0, "s", "2 h"),
         (41.5, "°C", "41.5 °C"),
