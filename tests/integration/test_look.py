@@ -259,6 +259,19 @@ def test_an_outage_of_hours_is_caught_up_with_in_order(bench: Bench) -> None:
     assert LEARNED + 3001 in bench.numbers()
 
 
+def test_a_host_that_is_sampled_each_minute_is_learned_from_further_back(bench: Bench) -> None:
+    bench.hosts.set_fleet_config("default_interval_s", 60.0, "test")
+    hosts = PostgresHosts(bench.database, 60.0)
+    times = START + np.arange(1, LEARNED + 1) * 60_000
+    values = 50.0 + bench.rng.normal(0, 1, (LEARNED, 1))
+    values[-1] += 60.0
+    bench.store.write(HOST, SampleBlock(times, (SeriesKey.of("load.1m"),), values), int(times[-1]))
+    looks = Looks(bench.store, hosts, bench.log, bench.memory)
+    looks.handle(Look(HOST, int(times[-2]), int(times[-1]), int(times[-1])), 60.0, int(times[-1]))
+    (found,) = bench.log.find(AnomalyFilter(detector="lof"), 10, None)
+    assert found.anomaly.at == int(times[-1])
+
+
 def test_without_time_a_series_is_taken_up_by_the_next_look(bench: Bench) -> None:
     bench.choose(["*", "lof"])
     bench.write(1, LEARNED, METRICS)

@@ -19,6 +19,7 @@ from farwatch.detection.interface import Detector, StateArray
 from farwatch.domain.anomalies import Anomaly
 from farwatch.domain.hosts import Host
 from farwatch.domain.looks import Look, Watched
+from farwatch.domain.retention import DAY_S, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.ports.anomalies import AnomalyLog, LookMemory
 from farwatch.ports.hosts import Hosts
@@ -34,7 +35,7 @@ WARM_UP_SAMPLES = 800
 """Samples a detector learns from before it watches: it fits a model to 256 and needs 200 scores to know what is usual."""
 
 WARM_UP_MS = 6 * 3_600_000
-"""A series that is further behind begins anew: reading on would take longer than learning."""
+"""A series that is further behind begins anew, from samples of so long, or longer where samples are far apart."""
 
 MOST_ROWS = 2000
 """Samples of a series folded in one look; after an outage several looks catch up."""
@@ -100,7 +101,7 @@ class Looks:
             if (name := sensitivity.detector_of(key.metric)) in SLOW
         }
         known = _still_chosen(decode(self._memory.load(host.id)), chosen, look.through)
-        units, left_out = _plan(chosen, known, look)
+        units, left_out = _plan(chosen, known, look, host.interval_s)
         waiting = {key for unit in units if unit.fresh for key in unit.keys}
 
         def save() -> Watched:
@@ -175,7 +176,7 @@ def _still_chosen(
 
 
 def _plan(
-    chosen: dict[SeriesKey, str], known: dict[str, SeriesMemory], look: Look
+    chosen: dict[SeriesKey, str], known: dict[str, SeriesMemory], look: Look, interval_s: float
 ) -> tuple[list[_Unit], int]:
     """Return what to read, the furthest behind first and series that are not known yet last, and how many are left out."""
     began: dict[tuple[str, str], list[SeriesKey]] = {}
@@ -196,8 +197,10 @@ def _plan(
         if start <= look.through:  # else it has been looked at already: the message came twice, or late
             units.append(_Unit(metric, name, keys, start, start - 1, fresh=False))
     units.sort(key=lambda unit: unit.start)
+    # A host that is sampled seldom has to be looked at further back, as far as single samples are kept.
+    back = max(WARM_UP_MS, round(min(WARM_UP_SAMPLES * interval_s, Retention().raw_days * DAY_S) * 1000))
     for (metric, name), keys in fresh.items():
-        units.append(_Unit(metric, name, keys, look.through - WARM_UP_MS, look.after, fresh=True))
+        units.append(_Unit(metric, name, keys, look.through - back, look.after, fresh=True))
     return units, left_out
 
 
