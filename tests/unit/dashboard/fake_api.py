@@ -488,6 +488,8 @@ class FakeApi:
             "alert": "warning",
             "words": "disk /var on db-primary is full in 31 h, between 26 and 44 h, at the last day's rate",
         }
+        unsure = {**full, "median_s": 14_400.0, "low_s": 900.0, "high_s": 90_000.0, "alert": None}
+        later = {**full, "median_s": 950_400.0, "low_s": 864_000.0, "high_s": 1_036_800.0, "alert": None}
         never = {
             **soon,
             "host_id": "host_000",
@@ -499,7 +501,7 @@ class FakeApi:
             "alert": None,
             "words": "disk /var is not filling",
         }
-        return 200, {"items": [full, never] if len(self.hosts) > 3 else []}
+        return 200, {"items": [full, unsure, later, never] if len(self.hosts) > 3 else []}
 
     def _listed(self, call: Call) -> tuple[int, Any]:
         """Answer with a page: the cursor is how many came before."""

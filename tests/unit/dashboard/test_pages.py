@@ -229,6 +229,12 @@ def test_the_explorer_compares_hosts_and_offers_the_samples(open_page: Open) -> 
     assert app.get("download_button")
 
 
+def test_what_runs_out_soon_without_an_alarm_is_uncertain_and_not_fine(open_page: Open) -> None:
+    outlooks, *_ = components(open_page("forecasts"))
+    marks = [row["cells"][4][-1] for row in outlooks["rows"]]
+    assert marks == ["Warning", "Uncertain", "Fine", "Fine"]
+
+
 def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi, open_page: Open) -> None:
     app = open_page("forecasts", host="host_003", series="disk.used_percent{mount=/var}")
     outlooks, chart, _ = components(app)
