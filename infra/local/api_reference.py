@@ -35,9 +35,10 @@ and `errors` (each field at fault: `loc`, `msg`). Printed from `farwatch.http.pr
 
 WHEN_TO_RETRY = """\
 Retry `429` and `503` after `Retry-After` seconds, other `5xx` and broken connections with growing pauses, nothing else.
-One answer is not ours: on AWS the gateway itself refuses a request that carries no credential at all to a route that
-needs one (`401 {"message":"Unauthorized"}`), and a flood above its own throttle (`429`); an HTTP API cannot change
-these bodies."""
+Two answers are not ours: the gateway itself refuses a request without an `Authorization` header to a route that needs one
+(`401 {"message":"Unauthorized"}`), and on AWS a flood above its own throttle (`429`). It could be made to ask the
+authoriser instead only by giving up the cache of its verdicts, because whatever the cache's key is made of has to be in the
+request ([security.md](security.md#who-is-asking)); an HTTP API cannot change these bodies otherwise."""
 
 
 def assembled_api() -> Api:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.local.deploy import ACCOUNT, REGION
@@ -48,7 +49,9 @@ def command(home: Home, port: int) -> Command:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    return Command([sys.executable, "-m", "ministack"], environment, scratch)
+    # -P: the server's own folder must not be where the engine looks for its modules.
+    server = Path(__file__).with_name("engine_server.py")
+    return Command([sys.executable, "-P", str(server)], environment, scratch)
 
 
 def answers(port: int, timeout: float = 1.0) -> bool:

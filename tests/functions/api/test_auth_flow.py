@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from farwatch.adapters.mail import SmtpMail
 from farwatch.domain.rbac import COMMAND_LINE, Role, permissions_of
-from farwatch.errors import Conflict
+from farwatch.errors import Conflict, Unavailable
 from farwatch.http.clock import now_ms
 from tests.gateway import PASSWORD, Answered, Gateway
 
@@ -200,6 +201,26 @@ def test_asking_for_a_reset_tells_nothing_about_who_exists(gateway: Gateway, adm
         for email in (ADMIN, "nobody@example.com")
     ]
     assert [(a.status, a.raw) for a in answers] == [(204, ""), (204, "")]
+
+
+def test_a_mail_server_that_is_away_costs_no_invitation_and_tells_nobody_who_exists(
+    gateway: Gateway, admin: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("mail server", "refused")
+
+    monkeypatch.setattr(SmtpMail, "configured", True)
+    monkeypatch.setattr(SmtpMail, "send", away)
+    answers = [
+        gateway("POST", "/api/v1/auth/password-reset", {"email": email})
+        for email in (ADMIN, "nobody@example.com")
+    ]
+    assert [(a.status, a.raw) for a in answers] == [(204, ""), (204, "")]
+    body = {"email": "d@example.com", "name": "D", "role": "guest"}
+    invited = gateway("POST", "/api/v1/invitations", body, token=admin.body["access_token"])
+    assert (invited.status, invited.body["mailed"]) == (201, False)
+    accept = {"token": invited.body["link"].split("invitation=")[1], "password": "a very long password"}
+    assert gateway("POST", "/api/v1/auth/invitations/accept", accept).status == 200
 
 
 def test_users_are_listed_in_pages(gateway: Gateway, admin: Answered) -> None:

@@ -319,12 +319,16 @@ class Auth:
             return
         user = found[0]
         link = self.reset_link(caller, user, now)
-        self._mail.send(
-            user.email,
-            "Choose a new Farwatch password",
-            f"Hello {user.name},\n\nsomebody asked for a new password for your account. If it was you, open this link "
-            f"within an hour:\n\n{link}\n\nIf not, ignore this message: nothing has changed.\n",
-        )
+        try:
+            self._mail.send(
+                user.email,
+                "Choose a new Farwatch password",
+                f"Hello {user.name},\n\nsomebody asked for a new password for your account. If it was you, open this link "
+                f"within an hour:\n\n{link}\n\nIf not, ignore this message: nothing has changed.\n",
+            )
+        except Unavailable as error:
+            # Not said to the caller, who would learn from it that the address is somebody's.
+            logger.error("a reset link was not mailed", extra={"reason": error.message})
 
     def reset_link(self, caller: Caller, user: User, now: int) -> str:
         """Return a link with which the person can choose a new password, once and within an hour."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from farwatch.domain.credentials import hash_token, new_one_time_token
 from farwatch.domain.people import User, normal_email
 from farwatch.domain.rbac import Caller, Permission, Role
-from farwatch.errors import Conflict, NotFound, PreconditionFailed
+from farwatch.errors import Conflict, NotFound, PreconditionFailed, Unavailable
 from farwatch.ids import new_id
+from farwatch.observability import logger
 from farwatch.ports.audit import AuditLog
 from farwatch.ports.credentials import CredentialLookup, Credentials
 from farwatch.ports.mail import Mail
@@ -145,13 +146,22 @@ class ManagePeople:
                 after={"email": email, "name": name, "role": str(role)},
             )
         link = f"{self._dashboard_url}/?invitation={token}"
-        if self._mail.configured:
+        return Invited(invitation, link, self._mailed(email, name, link))
+
+    def _mailed(self, email: str, name: str, link: str) -> bool:
+        if not self._mail.configured:
+            return False
+        try:
             self._mail.send(
                 email,
                 "You are invited to Farwatch",
                 f"Hello {name},\n\nopen this link within a week to choose a password and sign in:\n\n{link}\n",
             )
-        return Invited(invitation, link, self._mail.configured)
+        except Unavailable as error:
+            # The invitation stands; its link is shown this once, and can be handed over by other means.
+            logger.warning("an invitation was not mailed", extra={"reason": error.message})
+            return False
+        return True
 
     def invitations(self, caller: Caller, now: int) -> Sequence[Invitation]:
         """Return the open invitations, newest first."""

@@ -69,14 +69,18 @@ def compose(
 
     Message-ID follows from the delivery, so a second copy after a crash has the same one and a mailbox may drop it. All
     mails of an incident refer to one root that follows from the incident, so programs that thread by References
-    (RFC 5322 §3.6.4) show one thread; those that look at the subject as well start another one for the end.
+    (RFC 5322 §3.6.4) show one thread; those that look at the subject as well start another one for the end. Raises
+    Rejected for an address that cannot be one.
     """
     name, address = parseaddr(sender)
     domain = address.rpartition("@")[2] or "farwatch.invalid"
     message = EmailMessage(policy=SMTP)
     message["Subject"] = subject(event)
-    message["From"] = Address(name, *address.rsplit("@", 1)) if "@" in address else address
-    message["To"] = Address(addr_spec=recipient)
+    try:
+        message["From"] = Address(name, *address.rsplit("@", 1)) if "@" in address else address
+        message["To"] = Address(addr_spec=recipient)
+    except ValueError as error:
+        raise Rejected("email", "the sender or the recipient is not an e-mail address") from error
     message["Date"] = format_datetime(datetime.fromtimestamp(event.at / 1000, UTC))
     message["Message-ID"] = f"<{delivery_id}@{domain}>"
     root = f"<{event.incident_id}@{domain}>"
