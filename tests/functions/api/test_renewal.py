@@ -88,6 +88,8 @@ def test_an_old_credential_is_replaced_and_ends_an_hour_after_the_new_one_is_use
     new = on_disk(folder)
     assert (new.host_id, new.previous) == (host_id, "")
     assert new.credential != old
+    assert "credential renewed" in agent.lines.getvalue()
+    assert not [one for one in (old, new.credential) if one in agent.lines.getvalue() + repr(new)]
     access = gateway.container.access
     later = now_ms() + HOUR + 1000
     assert access.verdict(f"Bearer {old}", now_ms())["kind"] == "agent"
