@@ -125,6 +125,8 @@ def sign_out() -> None:
     if isinstance(session, Session):
         try:
             sessions.sign_out(session)
+        except SignedOut:
+            pass  # it had ended at the back end already, which is what was wanted
         except ApiError as error:
             st.toast(f"Signed out here. The back end could not be told: {plain(error.message)}")
 

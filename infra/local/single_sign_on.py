@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from farwatch.domain.webhooks import address_fault
 from infra.local.home import Home, Ports, write_private
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _PARAMETERS = {
     "OIDC_DEFAULT_ROLE": "OidcDefaultRole",
 }
 _NEEDED = ("OIDC_CLIENT_ID", "OIDC_JWKS_URL")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SECRET = "oidc_client_secret"  # noqa: S105 - the name of a field of the secrets document
 
 
@@ -45,11 +44,8 @@ def parameters(environ: Mapping[str, str] | None = None) -> dict[str, str]:
                 f"OIDC_ISSUER is set and {name} is not; docs/security.md says what it is."
             )
     for name in ("OIDC_ISSUER", "OIDC_JWKS_URL"):
-        parts = urlsplit(env[name])
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            raise SingleSignOnError(
-                f"{name} must start with https://; plain http:// goes to this machine only."
-            )
+        if fault := address_fault(env[name]):
+            raise SingleSignOnError(f"{name} {fault}.")
     return {parameter: env[name] for name, parameter in _PARAMETERS.items() if env.get(name)}
 
 

@@ -19,7 +19,6 @@ from infra.scan.text_report import printable
 
 MOST_FINDINGS = 2000
 MOST_BYTES = 2_500_000
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _ATTEMPTS = 3
 
 
@@ -74,9 +73,10 @@ def _in_words(kept: Mapping[str, Any]) -> str:
 def _post(url: str, token: str, result: dict[str, Any]) -> Mapping[str, Any]:
     import httpx
 
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise PublishError("FARWATCH_API_URL must start with https://, or the token could be overheard")
+    from farwatch.domain.webhooks import address_fault
+
+    if fault := address_fault(url):
+        raise PublishError(f"FARWATCH_API_URL {fault}: the token goes there")
     # The key makes it safe to send again when no answer came: the result is kept once.
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid.uuid4())}
     with httpx.Client(timeout=httpx.Timeout(60.0, connect=10.0)) as client:
@@ -85,7 +85,9 @@ def _post(url: str, token: str, result: dict[str, Any]) -> Mapping[str, Any]:
                 answer = client.post(f"{url}/api/v1/scans", json=result, headers=headers)
             except httpx.HTTPError as error:
                 if attempt == _ATTEMPTS:
-                    raise PublishError(f"{parts.netloc} does not answer ({type(error).__name__})") from error
+                    raise PublishError(
+                        f"{urlsplit(url).netloc} does not answer ({type(error).__name__})"
+                    ) from error
             else:
                 if answer.status_code not in {429, 503} or attempt == _ATTEMPTS:
                     return _answered(answer)

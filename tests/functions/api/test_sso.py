@@ -159,7 +159,7 @@ def test_a_key_server_that_is_down_is_a_503(sso: Gateway) -> None:
     [("http://id.example.com", "https://id.example.com/keys"), (ISSUER, "http://id.example.com/keys")],
 )
 def test_a_provider_over_plain_http_is_refused_unless_it_is_on_this_machine(issuer: str, keys: str) -> None:
-    with pytest.raises(Misconfigured, match="must start with https"):
+    with pytest.raises(Misconfigured, match="must be https"):
         OidcProvider(issuer, CLIENT, keys)
     OidcProvider("http://127.0.0.1:8080", CLIENT, "http://localhost:8080/keys")
 

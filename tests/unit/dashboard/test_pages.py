@@ -91,6 +91,18 @@ def test_an_empty_form_asks_for_what_is_missing_without_asking_the_api(api: Fake
     assert api.requests == []
 
 
+def test_signing_out_of_a_session_that_has_ended_already_is_no_failure(
+    api: FakeApi, session: Session
+) -> None:
+    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app.session_state["farwatch.session"] = session
+    app.run()
+    api.failing["POST /auth/logout"] = (401, {"detail": "this session has ended"})
+    button(app, "Sign out").click().run()
+    assert app.header[0].value == "Sign in to Farwatch"
+    assert not app.toast
+
+
 def test_a_missing_setting_is_explained_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.delenv("FARWATCH_API_URL", raising=False)

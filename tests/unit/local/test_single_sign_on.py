@@ -42,8 +42,8 @@ def test_the_template_is_given_what_the_environment_says() -> None:
     [
         ({"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID is not"),
         ({"OIDC_JWKS_URL": ""}, "OIDC_JWKS_URL is not"),
-        ({"OIDC_ISSUER": "http://id.example.org"}, "OIDC_ISSUER must start with https"),
-        ({"OIDC_JWKS_URL": "ftp://127.0.0.1/keys"}, "OIDC_JWKS_URL must start with https"),
+        ({"OIDC_ISSUER": "http://id.example.org"}, "OIDC_ISSUER must be https"),
+        ({"OIDC_JWKS_URL": "ftp://127.0.0.1/keys"}, "OIDC_JWKS_URL must be https"),
     ],
 )
 def test_what_is_missing_or_could_be_overheard_stops_the_start(changes: dict[str, str], words: str) -> None:

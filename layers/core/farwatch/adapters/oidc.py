@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import jwt
 
+from farwatch.domain.webhooks import address_fault
 from farwatch.errors import Conflict, Misconfigured, Unauthenticated, Unavailable
 from farwatch.ports.proofs import Identity
 
@@ -13,7 +12,6 @@ from farwatch.ports.proofs import Identity
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 CLOCK_SKEW_S = 30
 _MAX_LENGTH = 16_384
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class OidcProvider:
@@ -25,9 +23,9 @@ class OidcProvider:
 
     def __init__(self, issuer: str, client_id: str, jwks_url: str, groups_claim: str = "groups") -> None:
         for name, url in (("OIDC_ISSUER", issuer), ("OIDC_JWKS_URL", jwks_url)):
-            parts = urlsplit(url)
-            if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-                raise Misconfigured(f"{name} must start with https://, for example https://id.example.org")
+            fault = address_fault(url) if url else ""
+            if fault:
+                raise Misconfigured(f"{name} {fault}, for example https://id.example.org")
         self._issuer = issuer
         self._client_id = client_id
         self._groups_claim = groups_claim

@@ -1,4 +1,4 @@
-"""Which addresses messages may be posted to."""
+"""Which addresses messages may be posted to, and secrets sent to or keys fetched from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_LENGTH = 2000
 
 
 def address_fault(url: str) -> str:
-    """Return what is wrong with a webhook address, or nothing.
+    """Return what is wrong with an address that secrets go to, or nothing.
 
     It must be https, or http to this machine; without credentials, which belong into no address; and not link-local,
     where clouds keep the secrets of a machine.
