@@ -95,8 +95,8 @@ def _offer(provider: Provider) -> None:
     failure = st.query_params.get(FAILURE)
     if refused is not None:
         st.error(
-            f"**{name} knows you, but you may not sign in here.** {plain(refused)} Ask an administrator of Farwatch "
-            "to map one of your groups to a role, or take another account.",
+            f"**{name} knows you, but you may not sign in here.** {plain(refused)} An administrator of Farwatch can help: "
+            "what you may do here follows from your groups. Or take another account.",
             icon=":material/person_off:",
         )
     elif failure == "unreachable":
