@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import components, context, ranges
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker
+from dashboard.pages.managing import people_names
 from dashboard.words import clock_time, plain
 
 STEP = 200
@@ -51,7 +52,7 @@ def _body() -> None:
     query = (*asked.values(), denied, chosen.preset or (chosen.start, chosen.end))
     most = _how_many(query)
     with context.failures_shown("load the audit log"):
-        names = _names()
+        names = people_names()
         for name in ("actor_id", "target"):
             asked[name] = _id_of(asked[name], names)
         rows = context.api().items(
@@ -80,14 +81,6 @@ def _how_many(query: object) -> int:
     """Return how many entries to list: more each time older ones are asked for, and few again for another question."""
     asked_for, most = st.session_state.get(_SHOWN, (None, STEP))
     return most if asked_for == query else STEP
-
-
-def _names() -> dict[str, str]:
-    """Return the names of people by id, for those who may look at people."""
-    if not context.may("users:manage"):
-        return {}
-    people = context.remembered("people", 30, lambda: context.api().items("/users"))
-    return {one["id"]: one["name"] or one["email"] for one in people}
 
 
 def _id_of(text: str, names: dict[str, str]) -> str:

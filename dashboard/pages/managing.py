@@ -48,3 +48,11 @@ def show_secret(explanation: str, secret: str) -> None:
 def name_of(row: dict[str, object], *fields: str) -> str:
     """Return the first of the fields that says something, escaped for a question."""
     return plain(next((row[field] for field in fields if row.get(field)), "this"))
+
+
+def people_names() -> dict[str, str]:
+    """Return the names of people by id, for those who may look at people; empty for others. Raises ApiError."""
+    if not context.may("users:manage"):
+        return {}
+    people = context.remembered("people", 30, lambda: context.api().items("/users"))
+    return {person["id"]: person["name"] or person["email"] for person in people}

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import components, context
 from dashboard.components import Action, Row
 from dashboard.pages.fleet import go
+from dashboard.pages.managing import people_names
 from dashboard.words import clock_time, plain
 
 MOST = 200
@@ -121,10 +122,7 @@ def _trend(scan: dict[str, Any]) -> str:
 
 def _publishers() -> dict[str, str]:
     """Return the names of people and tokens by id, as far as the person may look at them."""
-    names: dict[str, str] = {}
-    if context.may("users:manage"):
-        people = context.remembered("people", 30, lambda: context.api().items("/users"))
-        names.update({one["id"]: one["name"] or one["email"] for one in people})
+    names = people_names()
     if context.may("tokens:manage"):
         tokens = context.remembered("tokens", 30, lambda: context.api().items("/tokens"))
         names.update({one["id"]: f"token {one['name']}" for one in tokens})

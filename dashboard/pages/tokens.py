@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import components, context
 from dashboard.components import Action, Row
-from dashboard.pages.managing import attempt, confirm, name_of
+from dashboard.pages.managing import attempt, confirm, name_of, people_names
 from dashboard.words import plain
 
 DAY_S = 86_400
@@ -38,7 +38,7 @@ def page() -> None:
         found = context.api().items("/tokens", mine=str(bool(mine)).lower())
         tokens = [one for one in found if ended or not _has_ended(one)]
         tokens.sort(key=lambda one: one["created_at"], reverse=True)
-        owners = _owners() if manages else {}
+        owners = people_names() if manages else {}
         _revoke(tokens, _table(tokens, owners))
         context.updated()
 
@@ -55,14 +55,6 @@ def _state(token: dict[str, Any]) -> tuple[str, str, str]:
     if token["expires_at"] - context.now() < SOON_MS:
         return "warning", "◆", "Ends soon"
     return "ok", "✓", "Works"
-
-
-def _owners() -> dict[str, str]:
-    """Return the names of people by id, for those who may look at people."""
-    if not context.may("users:manage"):
-        return {}
-    people = context.remembered("people", 30, lambda: context.api().items("/users"))
-    return {person["id"]: person["name"] or person["email"] for person in people}
 
 
 def _table(tokens: list[dict[str, Any]], owners: dict[str, str]) -> tuple[str, str] | None:
