@@ -10,7 +10,8 @@ from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit, Severity
 from infra.scan.origin_patterns import How, admits_strangers
 from infra.scan.python_constants import members, switch, text
-from infra.scan.python_flow import Flow, entries
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import entries
 from infra.scan.python_tokens import target_names
 from infra.scan.secret_words import squeeze
 from infra.scan.setting_words import opens_cors

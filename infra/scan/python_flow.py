@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from infra.scan.python_guards import failed, passed
+from infra.scan.python_syntax import FunctionNode, Scope, entries, keyword, parameter
 
 MAX_BINDINGS = 50
 MAX_STEPS = 5
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
-Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 _GROWING = {"append", "extend", "insert", "add"}
 
@@ -190,8 +189,13 @@ class Flow:
         scope: Scope = self.scope(name)
         place = (name.lineno, name.col_offset)
         around = self._blocks_around(name)
+        own = self.statement(name)
+        # `sql = sql + x` reads what was bound before, not what it binds.
+        here = (getattr(own, "lineno", 0), getattr(own, "col_offset", 0))
         while True:
             bindings = self._scopes[scope].bindings.get(name.id)
+            if bindings and isinstance(own, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+                bindings = [row for row in bindings if row.order != here]
             if bindings:
                 return _reaching(bindings, place, around)
             if isinstance(scope, ast.Module) or parameter(scope, name.id) is not None:
@@ -366,30 +370,6 @@ class Flow:
         for checked in failed(node.test):
             end = (node.end_lineno or node.lineno, 0)
             self._scopes[self.scope(node)].guards[ast.dump(checked)].append(end)
-
-
-def parameter(scope: Scope, name: str) -> ast.arg | None:
-    """Return the parameter called ``name`` of a function, or ``None``."""
-    if isinstance(scope, (ast.Module, ast.ClassDef)):
-        return None
-    given = scope.args
-    every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    return next((arg for arg in every if arg is not None and arg.arg == name), None)
-
-
-def keyword(call: ast.Call, *names: str) -> ast.expr | None:
-    """Return the value of the first keyword argument with one of the names, or ``None``."""
-    return next((given.value for given in call.keywords if given.arg in names), None)
-
-
-def entries(expr: ast.expr | None) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the (key, value) pairs of a dictionary display or a ``dict(…)`` call, where the key is text."""
-    if isinstance(expr, ast.Dict):
-        for key, value in zip(expr.keys, expr.values, strict=True):
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                yield key.value, value
-    elif isinstance(expr, ast.Call) and isinstance(expr.func, ast.Name) and expr.func.id == "dict":
-        yield from ((given.arg, given.value) for given in expr.keywords if given.arg is not None)
 
 
 def _reaching(bindings: list[Binding], place: tuple[int, int], around: set[int]) -> list[Binding]:

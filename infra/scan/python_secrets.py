@@ -12,12 +12,14 @@ from dataclasses import replace
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
 from infra.scan.python_constants import text
-from infra.scan.python_flow import Flow, keyword
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import keyword
 from infra.scan.python_tokens import target_names
-from infra.scan.secret_words import plausible, words
+from infra.scan.secret_words import placeholder, plausible, squeeze, words
 from infra.scan.secrets import embedded, formats, judge
 
 _AUTHORISATION = re.compile(r"^(?:Bearer|Token|Basic)\s+(\S{8,})$", re.I)
+_SIGNING = ("secretkey", "jwtsecret", "sessionsecret", "cookiesecret", "signingsecret", "jwtkey", "hmackey")
 # Callable -> position of the key or password among its arguments; a key may come through a name.
 _KEY_TAKERS = {
     "Fernet": 0, "hmac.new": 0, "hmac.digest": 0, "jwt.encode": 1, "jwt.decode": 1, "AESGCM": 0, "ChaCha20Poly1305": 0,
@@ -41,7 +43,11 @@ def find(flow: Flow) -> Iterator[Hit]:
     for node in flow.nodes:
         for name, value in _named_literals(flow, node):
             held = text(flow, value)
-            if held is not None:
+            if held is None:
+                continue
+            if _signs(name, held) or _is_key(name, value):
+                yield Hit(RULES["secret-key-literal"], value.lineno, value.col_offset + 1, secret=held)
+            else:
                 yield from judge(name, held, value.lineno, value.col_offset + 1)
         if isinstance(node, ast.Call):
             yield from _arguments(flow, node)
@@ -57,6 +63,20 @@ def find(flow: Flow) -> Iterator[Hit]:
             yield from embedded(node.value, node.lineno, node.col_offset + 1)
         elif isinstance(node, ast.BinOp):
             yield from _put_together(flow, node)
+
+
+def _signs(name: str, held: str) -> bool:
+    """Return whether text is what a framework signs sessions and tokens with, where any constant is too weak."""
+    key = squeeze(name)
+    if not key.endswith(_SIGNING) or squeeze(held) == key or placeholder(held):
+        return False
+    return len(held) >= 3 and held.isprintable() and not held.isupper()
+
+
+def _is_key(name: str, value: ast.expr) -> bool:
+    """Return whether bytes are a key by their length and their name."""
+    held = value.value if isinstance(value, ast.Constant) else None
+    return isinstance(held, bytes) and len(held) in {16, 24, 32} and words(name)[-1:] == ["key"]
 
 
 def _put_together(flow: Flow, node: ast.BinOp) -> Iterator[Hit]:
@@ -144,10 +164,16 @@ def _arguments(flow: Flow, call: ast.Call) -> Iterator[Hit]:
     # What is bound to a name elsewhere stands there, and is reported there.
     made = flow.resolve(key)
     held = text(flow, made)
-    if made is not None and held is not None and (plausible(held, "secret") or _is_key_material(held)):
+    signs = "jwt" in qualified and held is not None and len(held) >= 4 and not placeholder(held)
+    if (
+        made is not None
+        and held is not None
+        and (signs or plausible(held, "secret") or _is_key_material(held))
+    ):
         yield Hit(RULES["secret-key-literal"], made.lineno, made.col_offset + 1, secret=held)
     password = _place(call, qualified, _PASSWORD_TAKERS)
     pair = keyword(call, "auth", "basic_auth", "http_auth")
+    pair = flow.resolve(pair)
     if isinstance(pair, ast.Tuple) and len(pair.elts) == 2:
         password = pair.elts[1]
     held = text(flow, password)

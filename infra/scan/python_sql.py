@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit, Severity
-from infra.scan.python_flow import Flow, FunctionNode
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import FunctionNode
 from infra.scan.python_values import HOLE, Value, Values, arguments
 from infra.scan.secret_words import squeeze, words
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
 from infra.scan.python_constants import switch
-from infra.scan.python_flow import Flow, entries
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import entries
 from infra.scan.python_tokens import target_names
 from infra.scan.setting_words import weakness
 
@@ -57,10 +58,7 @@ def _call(flow: Flow, call: ast.Call) -> Iterator[str]:
         given = flow.keyword(call, "verify", "ssl", "verify_ssl")
         if switch(flow, given) is False:
             yield "crypto-tls-unverified"
-    requirement = flow.resolve(flow.keyword(call, "cert_reqs", "ssl_cert_reqs"))
-    if _is_no_verification(requirement):
-        yield "crypto-tls-unverified"
-    if qualified == "ssl._create_unverified_context":
+    if qualified in {"ssl._create_unverified_context", "ssl.wrap_socket"}:
         yield "crypto-tls-unverified"
     for row in call.keywords:
         rule = _setting(flow, row.arg, row.value) if row.arg else None
@@ -81,6 +79,8 @@ def _call(flow: Flow, call: ast.Call) -> Iterator[str]:
 def _setting(flow: Flow, name: str, value: ast.expr) -> str | None:
     """Return the rule a named value breaks: a switch, a word, or an old member of ``ssl.TLSVersion``."""
     held = flow.resolve(value)
+    if name in {"cert_reqs", "ssl_cert_reqs"} and _is_no_verification(held):
+        return "crypto-tls-unverified"
     if isinstance(held, ast.Constant) and isinstance(held.value, (bool, str)):
         return weakness(name, str(held.value))
     if isinstance(held, ast.Attribute) and name in {

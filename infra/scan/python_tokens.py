@@ -9,7 +9,8 @@ from itertools import pairwise
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
 from infra.scan.python_constants import members, switch
-from infra.scan.python_flow import Flow, entries
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import entries
 from infra.scan.secret_words import is_about, words
 
 _RANDOM = {

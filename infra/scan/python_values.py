@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.scan.python_flow import Flow, FunctionNode, keyword
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import FunctionNode, entries, keyword
 
 HOLE = "\x00"
 MAX_DEPTH = 60
@@ -190,7 +191,14 @@ class Values:
         return worst([self.of(node.body), self.of(node.orelse)])
 
     def _subscript(self, node: ast.Subscript) -> Value:
-        return HARMLESS if self.constant_collection(node.value) else self._unknown(node)
+        if self.constant_collection(node.value):
+            return HARMLESS
+        held = self.flow.resolve(node.value)
+        if isinstance(node.slice, ast.Constant):
+            for key, value in entries(held):
+                if key == node.slice.value:
+                    return self.of(value)
+        return self._unknown(node)
 
     def _attribute(self, node: ast.Attribute) -> Value:
         if (node.attr.isupper() and node.attr not in _REQUEST_PARTS) or _says_harmless(node.attr):

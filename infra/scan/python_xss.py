@@ -6,10 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 
+from infra.scan import page_rules
 from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit, Severity
 from infra.scan.python_constants import switch
-from infra.scan.python_flow import Flow, FunctionNode, entries
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import FunctionNode, entries
 from infra.scan.python_values import Values
 
 _ESCAPING = {
@@ -88,18 +90,33 @@ def _call(values: Values, call: ast.Call) -> Iterator[Hit]:
     if rule is None or first is None:
         return
     value = values.of(first)
+    if rule == "xss-template-source":
+        yield from _template_text(flow, first)
     if value.built:
         yield Hit(RULES[rule], call.lineno, call.col_offset + 1)
     elif value.holes and whole_is_bad is not None:
         yield Hit(RULES[rule], call.lineno, call.col_offset + 1, severity=whole_is_bad)
 
 
-def _is_page(values: Values, answer: ast.expr) -> bool:
-    """Return whether an answer is HTML with unescaped values, or holds text of the request as it came."""
+def _template_text(flow: Flow, source: ast.expr) -> Iterator[Hit]:
+    """Read a constant template where it stands."""
+    held = flow.resolve(source)
+    if isinstance(held, ast.Constant) and isinstance(held.value, str):
+        yield from page_rules.judge(held.value, first_line=held.lineno)
+
+
+def _is_page(values: Values, answer: ast.expr, given: frozenset[str] = frozenset()) -> bool:
+    """Return whether an answer is HTML with unescaped values, or holds text of the request as it came.
+
+    ``given`` names the parameters that are parts of the request's path.
+    """
     value = values.of(answer)
     if value.built and _TAG.search(value.text):
         return True
-    return any(_of_request(values.flow, hole) for hole in value.holes)
+    return any(
+        _of_request(values.flow, hole) or (isinstance(hole, ast.Name) and hole.id in given)
+        for hole in value.holes
+    )
 
 
 def _of_request(flow: Flow, hole: ast.expr) -> bool:
@@ -134,6 +151,8 @@ def _sends_page(flow: Flow, call: ast.Call, qualified: str, name: str) -> bool:
     kind = flow.resolve(flow.keyword(call, "content_type", "mimetype", "media_type"))
     if isinstance(kind, ast.Constant) and kind.value is not None:
         return "html" in str(kind.value) and (name.endswith("Response") or name == "make_response")
+    if name == "print":
+        return "cgi" in {module.split(".", 1)[0] for module in flow.imports.values()}
     if name in {"write", "finish"} and isinstance(call.func, ast.Attribute):
         owner = call.func.value
         tornado = any(module.startswith("tornado") for module in flow.imports.values())
@@ -159,12 +178,14 @@ def _returns(values: Values, function: FunctionNode) -> Iterator[Hit]:
     served = any(_serves_html(values.flow, decorator) for decorator in function.decorator_list)
     if not served and not _is_flask_view(values.flow, function) and not _is_wsgi(function):
         return
+    routes = " ".join(ast.dump(decorator) for decorator in function.decorator_list)
+    path_parts = frozenset(re.findall(r"<(?:string:|path:)?(\w+)>", routes))
     for node in ast.walk(function):
         if isinstance(node, ast.Return) and node.value is not None and values.flow.function(node) is function:
             answer = (
                 node.value.elts[0] if isinstance(node.value, ast.Tuple) and node.value.elts else node.value
             )
-            if _is_page(values, answer):
+            if _is_page(values, answer, path_parts):
                 yield Hit(RULES["xss-response"], node.lineno, node.col_offset + 1)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from infra.scan import page_rules
+from infra.scan import page_rules, script_cors
 from infra.scan.catalogue import RULES
-from infra.scan.findings import Hit, Severity
-from infra.scan.origin_patterns import admits_strangers
+from infra.scan.findings import Hit
 from infra.scan.python_sql import looks_like_sql
 from infra.scan.script_text import Script, read
 from infra.scan.secret_words import secrecy
@@ -49,6 +48,14 @@ _REACT = re.compile(r"dangerouslySetInnerHTML\s*=\s*\{(?:\{\s*__html\s*:)?")
 _EVALUATE = re.compile(
     r"\b(?:eval|Function|setTimeout|setInterval)\s*\(\s*(?=[^)]*\b(?:location|document\s*\.\s*(?:URL|cookie|referrer)|window\s*\.\s*name)\b)"
 )
+_HANDLERS = re.compile(r"\.\s*setAttribute\s*\(")
+_SOURCE_DOC = re.compile(r"\bsrcDoc\s*=\s*\{")
+_TIMER = re.compile(r"\b(?:setTimeout|setInterval)\s*\(")
+_LOCATION = re.compile(
+    r"(?:\bwindow\s*\.\s*|(?<![\w.]))location(?:\s*\.\s*href)?\s*=(?!=)"
+    r"|\blocation\s*\.\s*(?:assign|replace)\s*\("
+)
+_QUERY_SELECTOR = re.compile(r"(?<![\w.])(?:\$|jQuery)\s*\(\s*(?:window\s*\.\s*)?location\s*\.\s*hash\b")
 _TRUST = re.compile(r"\bbypassSecurityTrust(?:Html|Script|Url|ResourceUrl)\s*\(")
 _ANSWER = re.compile(r"\bres(?:ponse)?\s*\.\s*(?:send|write|end)\s*\(")
 _CIPHER_IV = re.compile(r"\bcreateCipheriv\([^()]*,\s*([A-Za-z_$][\w$]*)\s*[,)]")
@@ -185,29 +192,6 @@ _WEAK_COMMANDS = [
     ),
 ]
 
-_ORIGIN_HEADER = re.compile(
-    r"""(?ix) Access-Control-Allow-Origin['"]?\s*[,:=]?\s*
-      (?P<value>['"]\*['"] | \*\s*(?:always)?\s*;? $ | \$http_origin
-      | (?:req(?:uest)?|ctx|event|r)\b\.[^;,\n]*\borigin\b )""",
-    re.M,
-)
-_CREDENTIALS_HEADER = re.compile(r"Access-Control-Allow-Credentials['\"]?\s*[,:=]?\s*['\"]?true", re.I)
-_OPEN_ORIGIN = re.compile(
-    r"origin\s*:\s*(?:['\"]\*['\"]|true\b|\[[^\]]*['\"]\*['\"]|(?:function\s*)?\(\s*\w+\s*,\s*(\w+)\s*\)\s*(?:=>)?\s*\{?\s*\1\(\s*null\s*,\s*true\s*\))"
-)
-_ORIGIN_PATTERN = re.compile(r"\borigin\s*:\s*\[?\s*/((?:[^/\\\n]|\\.){1,300})/")
-# A host's name within, or at the end of, another one. A leading dot or the scheme makes it sound.
-_WEAK_ORIGIN_CHECK = re.compile(
-    r"\borigin\s*\??\.\s*(?:endsWith\(\s*['\"`](?![.:/]|https?://)|includes\(\s*['\"`]|indexOf\(\s*['\"`]|startsWith\(\s*['\"`](?!https?://[^'\"`]*[:/]['\"`]))",
-    re.I,
-)
-_WITH_CREDENTIALS = re.compile(r"\bcredentials\s*:\s*true\b")
-_PUBLIC_PLACE = re.compile(r"(?i)\blocation\b.*(?:public|static|assets|fonts?|cdn|images?|media|\.woff)")
-_JAVA_ORIGIN = re.compile(
-    r"\.allowedOrigin(?:s|Patterns)\(\s*\"\*\"|\.addAllowedOrigin(?:Pattern)?\(\s*\"\*\"|@CrossOrigin\([^)]*origins\s*=\s*\"\*\""
-)
-_JAVA_CREDENTIALS = re.compile(r"[aA]llowCredentials\s*(?:\(\s*true|=\s*\"true\")")
-
 
 def find(source: Source) -> Iterator[Hit]:
     """Yield the findings of one file that is not Python."""
@@ -217,13 +201,13 @@ def find(source: Source) -> Iterator[Hit]:
         yield from _sql(script)
         yield from _dom(script)
         yield from _crypto(script)
-        yield from _cors(script)
+        yield from script_cors.find(script)
     if source.suffix in page_rules.SUFFIXES:
         yield from page_rules.find(source)
     if source.suffix in _SHELLS or base.startswith(("dockerfile", "makefile", ".env")):
         yield from _shell(source)
     if source.suffix in _SERVERS:
-        yield from _header_pairs(source.text)
+        yield from script_cors.header_pairs(source.text)
         yield from _server_tls(source)
 
 
@@ -290,8 +274,10 @@ def _dom(script: Script) -> Iterator[Hit]:
         _, comma = script.expression(found.end(), stops=",")
         if script.dynamic(script.expression(comma + 1, stops=",")):
             yield Hit(RULES["xss-dom"], *script.place(found.start()))
-    for found in _EVALUATE.finditer(script.bare):
-        yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    for pattern in (_EVALUATE, _QUERY_SELECTOR):
+        for found in pattern.finditer(script.bare):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    yield from _script_sinks(script)
     for found in _DOM_APPEND.finditer(script.bare):
         span = script.expression(found.end(), stops=",")
         if script.dynamic(span) and re.search(r"<\w", script.literal(span)):
@@ -300,6 +286,29 @@ def _dom(script: Script) -> Iterator[Hit]:
         span = script.expression(found.end(), stops=",")
         if script.dynamic(span) and (_is_page(script, span, found.start()) or script.from_request(span)):
             yield Hit(RULES["xss-response"], *script.place(found.start()))
+
+
+def _script_sinks(script: Script) -> Iterator[Hit]:
+    """Find values that become a handler, a document, a timer's code, or an address taken from the page's own."""
+    for found in _HANDLERS.finditer(script.bare):
+        _, comma = script.expression(found.end(), stops=",")
+        name = script.code[found.end() : comma].strip(" '\"`").lower()
+        risky = name.startswith("on") or name == "srcdoc"
+        if risky and script.dynamic(script.expression(comma + 1, stops=",")):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    for found in _SOURCE_DOC.finditer(script.bare):
+        if script.dynamic(script.expression(found.end(), stops=";")):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    for found in _TIMER.finditer(script.bare):
+        span = script.expression(found.end(), stops=",")
+        if script.code[slice(*span)].lstrip()[:1] in {"'", '"', "`"} and script.dynamic(span):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
+    for found in _LOCATION.finditer(script.bare):
+        span = script.expression(found.end())
+        value = script.bare[slice(*span)].strip()
+        # An address that begins with constant text cannot turn into a script.
+        if re.match(r"[A-Za-z_$]", value) and not value.startswith("location") and script.from_request(span):
+            yield Hit(RULES["xss-dom"], *script.place(found.start()))
 
 
 def _is_page(script: Script, span: tuple[int, int], before: int) -> bool:
@@ -329,48 +338,6 @@ def _crypto(script: Script) -> Iterator[Hit]:
         named = [match[1] for match in (_ASSIGNED_TO.search(before), _WITHIN.search(before)) if match]
         if any(secrecy(name) not in {None, "random"} for name in named):
             yield Hit(RULES["crypto-random"], *script.place(found.start()))
-
-
-def _cors(script: Script) -> Iterator[Hit]:
-    for found in _OPEN_ORIGIN.finditer(script.code) if re.search(r"\bcors\b", script.code, re.I) else ():
-        around = script.braces(found.start())
-        if _WITH_CREDENTIALS.search(script.code, *around):
-            yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
-    for found in _ORIGIN_PATTERN.finditer(script.code):
-        if admits_strangers(found[1].replace("\\/", "/"), "search") and _WITH_CREDENTIALS.search(
-            script.code, *script.braces(found.start())
-        ):
-            yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
-    for found in _WEAK_ORIGIN_CHECK.finditer(script.code):
-        if script.bare[found.start()] != " " and re.search(r"cors|allow-origin", script.code, re.I):
-            yield Hit(RULES["cors-reflected-origin"], *script.place(found.start()))
-    for found in _JAVA_ORIGIN.finditer(script.code):
-        if _JAVA_CREDENTIALS.search(script.code, max(0, found.start() - 300), found.end() + 300):
-            yield Hit(RULES["cors-wildcard-credentials"], *script.place(found.start()))
-    yield from _header_pairs(script.code)
-
-
-def _header_pairs(text: str) -> Iterator[Hit]:
-    """Find open Allow-Origin headers; those within fifteen lines of Allow-Credentials weigh more."""
-    lines = text.split("\n")
-    with_credentials = [number for number, line in enumerate(lines, 1) if _CREDENTIALS_HEADER.search(line)]
-    public = False
-    for number, line in enumerate(lines, 1):
-        # A place that says it is public, or holds static files, is one.
-        public = bool(_PUBLIC_PLACE.search(line)) or (public and "}" not in line)
-        found = _ORIGIN_HEADER.search(line)
-        if found is None or line.lstrip().startswith("#"):
-            continue
-        wildcard = "*" in found["value"]
-        if any(abs(number - other) <= 15 for other in with_credentials):
-            rule = "cors-wildcard-credentials" if wildcard else "cors-reflected-origin"
-            yield Hit(RULES[rule], number, found.start() + 1)
-        elif wildcard:
-            yield Hit(
-                RULES["cors-wildcard"], number, found.start() + 1, severity=Severity.INFO if public else None
-            )
-        else:
-            yield Hit(RULES["cors-reflected-origin"], number, found.start() + 1, severity=Severity.MEDIUM)
 
 
 def _server_tls(source: Source) -> Iterator[Hit]:

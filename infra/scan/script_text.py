@@ -41,6 +41,7 @@ _ASSIGNED = re.compile(r"(?<![\w$.])([A-Za-z_$][\w$]*)\s*(?::\s*[\w<>\[\]]+\s*)?
 _REQUEST = re.compile(
     r"\b(?:req(?:uest)?|ctx(?:\s*\.\s*request)?)\s*\.\s*(?:query|params|body|headers|cookies)\s*(?:\.|\[)"
     r"|\breq(?:uest)?\s*\.\s*(?:url|originalUrl|path)\b"
+    r"|\blocation\s*\.\s*(?:search|hash|href)|\bdocument\s*\.\s*(?:URL|referrer|cookie)|\bsearchParams\b|\bURLSearchParams\b"
 )
 _DESTRUCTURED = re.compile(
     r"\{([^{}]{1,300})\}\s*=\s*(?:req(?:uest)?|ctx)\s*\.\s*(?:query|params|body|headers|cookies)\b"

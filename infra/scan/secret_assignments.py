@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from infra.scan.catalogue import RULES
 from infra.scan.findings import Hit
+from infra.scan.secret_words import placeholder
 from infra.scan.secrets import WINDOW, connection_string, is_lock_file, judge
 from infra.scan.sources import Source
 
@@ -37,6 +39,11 @@ _FALLBACK = re.compile(
     r"(?:process\.env\.|process\.env\[['\"]"
     r"|import\.meta\.env\.|Deno\.env\.get\(['\"]|getenv\(['\"]|getOrDefault\(['\"]|ENV\.fetch\(['\"]|env\(['\"])"
     r"(?P<name>\w{3,80})['\"]?[\])]?\s*(?:\|\||\?\?|,)\s*(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).){4,200})(?P=quote)"
+)
+# A literal where a script signs tokens or sessions with it.
+_SIGNING = re.compile(
+    r"\b(?:jwt|jsonwebtoken)\s*\.\s*(?:sign|verify)\(\s*(?:[^(),'\"`]|\([^()]*\)|\{[^{}]*\})+,\s*(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).){3,200})(?P=quote)"
+    r"|\b(?:session|cookieSession|cookieParser)\(\s*(?:\{[^}]*\b(?:secret|keys)\s*:\s*\[?\s*)?(?P<other>['\"`])(?P<session>(?:(?!(?P=other)).){3,200})(?P=other)"
 )
 _NETRC = re.compile(r"\bpassword\s+(?P<value>\S{4,200})")
 _PGPASS = re.compile(r"^[^\s:#]+:[\d*]+:[^\s:]+:[^\s:]+:(?P<value>\S{4,200})$")
@@ -99,6 +106,7 @@ def scan_assignments(source: Source, *, parsed: bool = False) -> Iterator[Hit]:
                 yield from judge(found["name"], found["value"], number, found.start("value") + 1)
             yield from connection_string(line, number, 1)
             yield from _matches(_FALLBACK, line, number)
+            yield from _signing(line, number)
         if config or (documents and not parsed):
             bare = _BARE.match(line) or (_DOCKER.match(line) if commands else None)
             if bare:
@@ -120,6 +128,13 @@ def _markup(source: Source) -> Iterator[Hit]:
 def _matches(pattern: re.Pattern[str], line: str, number: int) -> Iterator[Hit]:
     for found in pattern.finditer(line):
         yield from judge(found["name"], found["value"], number, found.start("value") + 1)
+
+
+def _signing(line: str, number: int) -> Iterator[Hit]:
+    for found in _SIGNING.finditer(line):
+        group = "value" if found["value"] else "session"
+        if not placeholder(found[group]):
+            yield Hit(RULES["secret-key-literal"], number, found.start(group) + 1, secret=found[group])
 
 
 def _password_file(source: Source) -> Iterator[Hit]:

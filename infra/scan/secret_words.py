@@ -85,7 +85,6 @@ _NOT_A_SECRET = re.compile(
     r"""(?x)
       :// | ^arn: | ^[a-z][a-z0-9-]+:(?:\*|[A-Z]\w*)$
       | (?i:abcdefghijklmnop) | ^[./~] | ^[A-Za-z]:\\                               # addresses and paths
-      | ^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$   # identifiers
       | ^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$                                 # names of environment variables
       | ^[A-Za-z_]\w{0,29}(?:\.[A-Za-z_]\w{0,29})+$   # dotted names
       | ^[\w./-]*\w/[\w.-]+\.(?:html?|txt|json|ya?ml|pem|key|crt|env|toml|ini|py|[jt]sx?)$         # files
@@ -141,6 +140,11 @@ def _is_password(parts: list[str]) -> bool:
     return parts[-1] == "pass" and (len(parts) == 1 or parts[-2] in _PASS_PARTNERS)
 
 
+def placeholder(value: str) -> bool:
+    """Say whether a value only stands where a credential will: ``changeme``, ``<token>``, ``${TOKEN}``."""
+    return bool(_PLACEHOLDER.search(value) or _NOT_A_SECRET.search(value))
+
+
 def plausible(value: str, holds: str) -> bool:
     """Say whether ``value`` can be a credential of the sort ``holds`` (as returned by ``secrecy``).
 
@@ -150,7 +154,7 @@ def plausible(value: str, holds: str) -> bool:
     value = value.strip()
     if not 4 <= len(value) <= 4096 or re.search(r"\s", value) or not re.search(r"[A-Za-z0-9]{3}", value):
         return False
-    if _PLACEHOLDER.search(value) or _NOT_A_SECRET.search(value):
+    if placeholder(value):
         return False
     parts = words(value)
     if _PLAIN_WORDS & set(parts) and all(part in _PLAIN_WORDS for part in parts if not part.isdigit()):

@@ -45,13 +45,18 @@ _SHORTEST = 10
 _TOKEN_REST = re.compile(r"[\w.+/=-]*")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=]{40,}|Proc-Type:|Private-Lines:")
 
-# Formats that detect-secrets does not know: Anthropic, Google, Hugging Face, Shopify, DigitalOcean.
+# Formats that detect-secrets does not know, by their vendors' prefixes.
 _MORE_FORMATS = re.compile(
-    r"sk-ant-[\w-]{24,}|AIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}|\bshpat_[0-9a-f]{32}|\bdop_v1_[0-9a-f]{64}"
+    r"""(?x) sk-ant-[\w-]{24,} | AIza[\w-]{35} | \bGOCSPX-[\w-]{28} | \bya29\.[\w-]{30,}   # Anthropic, Google
+      | \bgithub_pat_\w{60,} | \bglptt-[0-9a-f]{40} | \bdckr_pat_[\w-]{27} | \bxapp-\d-[\w-]{30,}
+      | \bhf_[A-Za-z0-9]{30,} | \bshp(?:at|ss|ca|pa)_[0-9a-f]{32} | \bdop_v1_[0-9a-f]{64} | \brk_live_[A-Za-z0-9]{24,}
+      | \bhvs\.[\w-]{24,} | \bdapi[0-9a-f]{32} | \blin_api_[A-Za-z0-9]{40} | \bPMAK-[0-9a-f]{24}-[0-9a-f]{34}
+      | \bsk-proj-[\w-]{40,} | \bASIA[A-Z2-7]{16}\b | \bNRAK-[A-Z0-9]{27} | \bkey-[0-9a-f]{32}\b"""
 )
 _URL = re.compile(
     r"\b[a-z][a-z0-9+.-]{1,20}://([^\s:@/'\"<>]{0,80}):([^\s@/'\"<>]{3,200})@([\w.\-\[\]]{1,120})", re.I
 )
+_ADMINS = {"root", "admin", "sa", "postgres"}
 _LOOPBACK = re.compile(r"^(?:localhost|127\.|\[::1\]|0\.0\.0\.0|.*example\.|.*\.example$|host\b)")
 _CONNECTION = re.compile(
     r"(?i)(?<![\w-])(?:password|pwd|passwd)\s*=\s*'?([^;'\"\s&,{}()\[\]]{4,200})(?![(\[])"
@@ -127,7 +132,9 @@ def formats(text: str, number: int, offset: int) -> Iterator[Hit]:
     for found in _URL.finditer(text):
         user, password, host = found.groups()
         # On a development machine a word is the custom, and no secret.
-        weak = password.isalpha() and password.islower() and bool(_LOOPBACK.match(host))
+        weak = (
+            password.isalpha() and password.islower() and bool(_LOOPBACK.match(host)) and user not in _ADMINS
+        )
         if password != user and not weak and plausible(password, "password"):
             yield Hit(RULES["secret-url"], number, offset + found.start() + 1, secret=password)
     for found in _BEARER.finditer(text):
@@ -197,7 +204,7 @@ def judge(name: str, value: str, line: int, column: int) -> Iterator[Hit]:
         yield Hit(RULES["secret-literal"], line, column, secret=value)
         return
     holds = secrecy(name)
-    if holds is None or not plausible(value, holds) or _same(name, value):
+    if holds is None or not plausible(value, holds) or _same(name, value, holds):
         return
     yield Hit(RULES["secret-literal"], line, column, secret=value)
 
@@ -211,8 +218,10 @@ def _is_basic(value: str) -> bool:
     return bool(user and colon) and plausible(password, "password")
 
 
-def _same(name: str, value: str) -> bool:
+def _same(name: str, value: str, holds: str) -> bool:
     """Return whether a value only repeats its name, as the name of a field does."""
     key, held = squeeze(name), squeeze(value)
     plain = not re.search(r"\d|[^\w.-]", value) and value in {value.lower(), value.upper()}
+    if holds == "password":  # `admin_password = "admin"` is one
+        return held == key
     return held in key or (key in held and plain)

@@ -21,7 +21,8 @@ from typing import Any
 
 from infra.scan.catalogue import BANDIT, CFN_LINT
 from infra.scan.findings import Hit, Skipped
-from infra.scan.python_flow import Flow, keyword
+from infra.scan.python_flow import Flow
+from infra.scan.python_syntax import keyword
 from infra.scan.sources import Source
 
 CFN_LINT_SECONDS = 120
