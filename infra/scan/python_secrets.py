@@ -19,6 +19,7 @@ from infra.scan.secret_words import placeholder, plausible, squeeze, words
 from infra.scan.secrets import embedded, formats, judge
 
 _AUTHORISATION = re.compile(r"^(?:Bearer|Token|Basic)\s+(\S{8,})$", re.I)
+_SHORTEST_KEY = 120
 _SIGNING = ("secretkey", "jwtsecret", "sessionsecret", "cookiesecret", "signingsecret", "jwtkey", "hmackey")
 # Callable -> position of the key or password among its arguments; a key may come through a name.
 _KEY_TAKERS = {
@@ -83,6 +84,8 @@ def _put_together(flow: Flow, node: ast.BinOp) -> Iterator[Hit]:
     """Look for known formats in text that was written in pieces: ``"AKIA" + "…"``."""
     held = text(flow, node)
     for hit in formats(held, node.lineno, node.col_offset) if held else ():
+        if hit.rule.id == "secret-private-key" and len(held or "") < _SHORTEST_KEY:
+            continue  # a header that is spoken of
         pieces = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
         # The pieces are what must not be shown; the whole does not stand in the file.
         longest = max((piece for piece in pieces if isinstance(piece, str)), key=len, default=None)

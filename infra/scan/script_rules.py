@@ -35,7 +35,9 @@ _CONDITION = re.compile(
 _FULL_STATEMENT = re.compile(
     r"^\s*[a-z]+\b.*\b(?:where\s+\S+\s*(?:=|<|>|like|in)|values\s*\(|set\s+\S+\s*=|order\s+by|limit\s)", re.S
 )
-_SQL_TEXT = re.compile(r"[`\"']")
+_SQL_TEXT = re.compile(
+    r"(?i)[`\"']\s*(?:select|insert|update|delete|drop|create|alter|truncate|merge|with)\s"
+)
 _NO_QUERY = re.compile(
     r"(?:console\s*\.\s*\w+|log(?:ger)?\s*\.\s*\w+|\bError|\bassert\w*|\bsql|\bgql|\bSQL|\braw|\$queryRaw|\$executeRaw|\bt)\s*(?:<[^<>]*>)?\s*\(?\s*$"
 )

@@ -75,6 +75,8 @@ def _unverified(name: str, parts: set[str], value: str) -> bool:
         return False
     if squeeze(name) == "rejectunauthorized":
         return value in _NO
+    if {"skip", "verify"} <= parts or {"insecure", "verify"} <= parts:
+        return value in _YES
     if not _PEER & parts:
         return False
     if _VERIFY & parts:

@@ -14,7 +14,10 @@ from infra.scan.measure import measure
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize(("corpus", "floor"), [("tuning", 0.97), ("heldout", 0.95), ("hard", 0.9)])
+@pytest.mark.parametrize(
+    ("corpus", "floor"),
+    [("tuning", 0.97), ("heldout", 0.95), ("hard", 0.9), ("blind", 0.97), ("blind2", 0.97)],
+)
 def test_planted_defects_are_found_and_look_alikes_are_left_alone(corpus: Corpus, floor: float) -> None:
     measured = measure(corpus)
 
@@ -26,11 +29,11 @@ def test_planted_defects_are_found_and_look_alikes_are_left_alone(corpus: Corpus
 
 
 def test_the_corpus_is_large_and_every_defect_is_marked() -> None:
-    cases = [*load("tuning"), *load("heldout")]
+    cases = [*load("tuning"), *load("heldout"), *load("hard"), *load("blind"), *load("blind2")]
 
     assert len({case.id for case in cases}) == len(cases)
-    assert sum(case.defect is not None for case in cases) >= 120
-    assert sum(case.defect is None for case in cases) >= 100
+    assert sum(case.defect is not None for case in cases) >= 400
+    assert sum(case.defect is None for case in cases) >= 250
     assert all((case.defect is None) == (not case.lines) for case in cases)
     assert {case.defect for case in cases if case.defect} == {kind.value for kind in Kind}
 
