@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -22,15 +23,26 @@ from infra.scan import (
     settings_rules,
     template_rules,
 )
-from infra.scan.findings import Finding, Hit, Report, Severity, Skipped, Suppressed, merge, with_fingerprints
+from infra.scan.findings import (
+    Finding,
+    Hit,
+    Kind,
+    Report,
+    Severity,
+    Skipped,
+    Suppressed,
+    merge,
+    with_fingerprints,
+)
 from infra.scan.nodes import Node, Unreadable, parse
 from infra.scan.python_flow import Flow
-from infra.scan.secret_words import mask
+from infra.scan.secret_words import looks_random, mask
 from infra.scan.sources import Source, walk
 from infra.scan.suppress import allowances, apply
 from infra.scan.tools import Bandit, cfn_lint
 
 SNIPPET = 200
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{16,}")
 # A test suite attacks, fakes and shortcuts on purpose, but a live credential is one wherever it stands.
 _WEIGHS_IN_TESTS = {"secret-provider", "secret-private-key", "suppression-without-reason"}
 _PYTHON_RULES = (
@@ -143,7 +155,7 @@ def _finding(source: Source, hit: Hit, secrets_of_file: Iterable[str]) -> Findin
         file=source.name,
         line=hit.line,
         column=hit.column,
-        snippet=_snippet(source.line_at(hit.line), hit.column, secrets_of_file),
+        snippet=_snippet(source.line_at(hit.line), hit.column, secrets_of_file, rule.kind),
         why=rule.why,
         fix=rule.fix,
         cwe=rule.cwe,
@@ -151,10 +163,15 @@ def _finding(source: Source, hit: Hit, secrets_of_file: Iterable[str]) -> Findin
     )
 
 
-def _snippet(line: str, column: int, secrets_of_file: Iterable[str]) -> str:
-    """Return the line trimmed around the column, secrets masked before anything is cut."""
+def _snippet(line: str, column: int, secrets_of_file: Iterable[str], kind: Kind) -> str:
+    """Return the line trimmed around the column, secrets masked before anything is cut.
+
+    Where one secret stands, others may: there, whatever looks generated is masked as well.
+    """
     for secret in secrets_of_file:
         line = line.replace(secret, mask(secret))
+    if kind is Kind.SECRET:
+        line = _LONG_WORD.sub(lambda found: mask(found[0]) if looks_random(found[0]) else found[0], line)
     line = "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line.replace("\t", " ")
     ).strip()

@@ -84,7 +84,8 @@ _PLACEHOLDER = re.compile(
 _NOT_A_SECRET = re.compile(
     r"""(?x)
       :// | ^arn: | ^[a-z][a-z0-9-]+:(?:\*|[A-Z]\w*)$
-      | (?i:abcdefghijklmnop) | ^[./~] | ^[A-Za-z]:\\                               # addresses and paths
+      | abcdefghijklmnopqrstuvwxyz | ABCDEFGHIJKLMNOPQRSTUVWXYZ
+      | ^[./~] | ^[A-Za-z]:\\                               # addresses and paths
       | ^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$                                 # names of environment variables
       | ^[A-Za-z_]\w{0,29}(?:\.[A-Za-z_]\w{0,29})+$   # dotted names
       | ^[\w./-]*\w/[\w.-]+\.(?:html?|txt|json|ya?ml|pem|key|crt|env|toml|ini|py|[jt]sx?)$         # files
