@@ -157,7 +157,7 @@ def _table(items: list[Anomaly], names: dict[str, str]) -> tuple[str, str] | Non
         "Expected": "text",
         "Score": "text",
         "Detector": "text",
-        "Said to be": "mark",
+        "Verdict": "mark",
     }
     rows = []
     for item in items:

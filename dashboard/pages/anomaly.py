@@ -95,7 +95,8 @@ def _verdict(item: Anomaly) -> None:
             "take it back", lambda: context.api().unjudge(item["id"])
         ):
             st.rerun()
-        by = plain(feedback["said_by"])
+        mine = feedback["said_by"] == context.current().user["id"]
+        by = "you" if mine else plain(feedback["said_by"])
         said = f"Said by {by} at {clock_time(feedback['said_at'], context.timezone())}."
         raised = (
             " The threshold of this series is higher for it." if feedback["verdict"] == "false_alarm" else ""

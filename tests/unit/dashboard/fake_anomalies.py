@@ -113,8 +113,8 @@ def detected(api: FakeApi, call: Call) -> tuple[int, Any]:
     times = list(range(body["from"], min(body["to"], api.now()), step))
     like = {"value": 97.0, "expected_low": 14.0, "expected_high": 41.0, "at": times[int(len(times) * 0.8)]}
     run = _run(body["detector"], times, like)
-    late = {"default": 0, "zscore": 2, "iqr": 3, "isolation_forest": 1, "lof": 5}[body["detector"]]
-    marks = [i for i, score in enumerate(run["score"]) if score >= 0.5][late : late + 2]
+    late = {"default": 0, "zscore": 150, "iqr": 300, "isolation_forest": 80, "lof": 520}[body["detector"]]
+    marks = [i for i, score in enumerate(run["score"]) if score >= 0.5][late * len(times) // 4320 :][:2]
     found = [
         {
             "at": times[i],

@@ -117,6 +117,7 @@ def test_a_false_alarm_is_kept_shown_and_can_be_taken_back(api: FakeApi, open_pa
     assert api.anomalies[0]["feedback"]["verdict"] == "false_alarm"
     text = " ".join(m.value for m in app.markdown)
     assert "0.75, raised from 0.5" in text
+    assert any(caption.value.startswith("Said by you at ") for caption in app.caption)
     button(app, "Take it back").click().run()
     assert api.anomalies[0]["feedback"] is None
     button(app, "Real").click().run()
