@@ -47,6 +47,7 @@ class Host(TypedDict, total=False):
     labels: dict[str, str]
     os: str
     agent_version: str
+    enrolled_at: int
     last_seen_at: int | None
     interval_s: float
     interval_overridden: bool

@@ -60,7 +60,9 @@ def _waiting(since: int) -> None:
     except ApiError as error:
         context.show_failure("look for the host", error)
         return
-    arrived = [host for host in hosts if (host.get("last_seen_at") or 0) > since]
+    # Hosts that were there before report all the time; the server's clock may differ a little from ours.
+    new = [host for host in hosts if host.get("enrolled_at", 0) > since - 60_000]
+    arrived = [host for host in new if (host.get("last_seen_at") or 0) > since]
     if arrived:
         st.toast(f"{len(arrived)} host has sent its first batch.", icon=":material/check_circle:")
         st.rerun()

@@ -147,6 +147,15 @@ def test_a_token_can_be_made_for_many_machines_and_for_longer(api: FakeApi, open
     assert api.asked_token == {"name": "dashboard", "max_uses": None, "expires_in_s": 86_400}
 
 
+def test_adding_a_host_waits_for_one_that_was_not_there_before(api: FakeApi, open_page: Open) -> None:
+    for host in api.hosts:
+        host |= {"enrolled_at": api.now() - 86_400_000, "last_seen_at": api.now() + 60_000}
+    app = open_page("agents")
+    button(app, "Make a token").click().run()
+    assert app.code[1].value.startswith("python3 -c")
+    assert app.status[0].label == "Waiting for the first batch …"
+
+
 def test_people_who_cannot_add_hosts_are_told_who_can(api: FakeApi, open_page: Open) -> None:
     api.hosts.clear()
     app = open_page("fleet", role="viewer")
