@@ -18,7 +18,7 @@ from typing import Literal
 import yaml
 
 MARK = "¶"
-Corpus = Literal["tuning", "heldout", "hard", "blind", "blind2"]
+Corpus = Literal["tuning", "heldout", "hard", "blind", "blind2", "blind3"]
 
 _WORDS = (
     "harvest",

@@ -87,7 +87,7 @@ def _count(measured: Measured, case: Case, findings: list[Finding]) -> None:
 def main() -> int:
     """Print the table for every corpus, or for the one named; with ``-v`` the misses and false alarms too."""
     arguments = set(sys.argv[1:])
-    corpora: list[Corpus] = ["tuning", "heldout", "hard", "blind", "blind2"]
+    corpora: list[Corpus] = ["tuning", "heldout", "hard", "blind", "blind2", "blind3"]
     for corpus in [name for name in corpora if name in arguments] or corpora:
         measured = measure(corpus)
         total = measured.total

@@ -19,6 +19,9 @@ from infra.scan.setting_words import opens_cors
 _ALLOW_ORIGIN = "access-control-allow-origin"
 _ORIGINS = ("origin", b"origin", "http_origin")
 MAX_DEPTH = 8
+_POLICIES: tuple[type[ast.AST], ...] = (ast.Call, ast.Dict)
+_HEADERS: tuple[type[ast.AST], ...] = (ast.Assign, ast.Call, ast.Tuple)
+_ASSIGNMENTS: tuple[type[ast.AST], ...] = (ast.Assign, ast.AnnAssign)
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _FLASK = {"CORS", "cross_origin"}
 _ORIGIN_KEYS = {"origins", "alloworigins", "alloworigin"}
@@ -39,7 +42,7 @@ class Policy:
 def find(flow: Flow) -> Iterator[Hit]:
     """Yield the open CORS settings of one module."""
     used = False
-    for node in flow.nodes:
+    for node in flow.each(*_POLICIES):
         if isinstance(node, ast.Call):
             policy = _of_call(flow, node)
             used = used or bool(policy.origins or policy.patterns)
@@ -269,7 +272,7 @@ def _sound(flow: Flow, test: ast.AST, names: set[str]) -> bool:
 def _set_headers(flow: Flow) -> Iterator[Hit]:
     """Check headers set one by one on a response: those of one function count as together."""
     held: dict[ast.AST | None, dict[str, ast.expr]] = {}
-    for node in flow.nodes:
+    for node in flow.each(*_HEADERS):
         name, value = _set_header(node)
         if value is not None and name.startswith("access-control-allow-"):
             held.setdefault(flow.function(node), {})[squeeze(name)] = value
@@ -302,7 +305,7 @@ def _set_header(node: ast.AST) -> tuple[str, ast.expr | None]:
 def _settings(flow: Flow, *, used: bool) -> Iterator[Hit]:
     """Check settings by their names (Django, Flask); origins that a call of the module uses were judged there."""
     found: dict[str, tuple[int, ast.expr]] = {}
-    for node in flow.nodes:
+    for node in flow.each(*_ASSIGNMENTS):
         match node:
             case ast.Assign(targets=targets, value=value):
                 pass

@@ -14,6 +14,7 @@ from infra.scan.python_tokens import destinations
 from infra.scan.secret_words import secrecy, words
 
 MAX_DEPTH = 8
+_NODES: tuple[type[ast.AST], ...] = (ast.Call, ast.Constant)
 _FAST_HASHES = {
     "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b", "blake2s",
 }  # fmt: skip
@@ -41,7 +42,7 @@ _DERIVERS = ("hashlib", "cryptography", "Crypto", "Cryptodome", "bcrypt", "argon
 
 def find(flow: Flow) -> Iterator[Hit]:
     """Yield the weak cryptography of one module."""
-    for node in flow.nodes:
+    for node in flow.each(*_NODES):
         if isinstance(node, ast.Call):
             qualified = flow.qualified(node.func)
             name = qualified.rsplit(".", 1)[-1]

@@ -12,12 +12,22 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from infra.scan.python_guards import failed, passed
 from infra.scan.python_syntax import FunctionNode, Scope, entries, keyword, parameter
 
+_Sort = TypeVar("_Sort", bound=ast.AST)
+
 MAX_BINDINGS = 50
+_DEFINING: tuple[type[ast.AST], ...] = (
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.IfExp, ast.While,
+    ast.comprehension,
+)  # fmt: skip
+_BINDING: tuple[type[ast.AST], ...] = (
+    ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension, ast.withitem,
+    ast.Call,
+)  # fmt: skip
 MAX_STEPS = 5
 
 
@@ -63,14 +73,17 @@ class Flow:
         self._scopes: dict[ast.AST, _Names] = defaultdict(_Names)
         self._calls: dict[str, list[ast.Call]] | None = None
         self._tested: set[str] = set()
+        self._by_type: dict[type[ast.AST], list[ast.AST]] = defaultdict(list)
         for node in self.nodes:
+            self._by_type[type(node)].append(node)
             for child in ast.iter_child_nodes(node):
                 self._parents[child] = node
             for _, held in ast.iter_fields(node):
                 if isinstance(held, list):
                     self._blocks.update((child, id(held)) for child in held if isinstance(child, ast.stmt))
-        for node in self.nodes:
+        for node in self.each(*_DEFINING):
             self._record_definition(node)
+        for node in self.each(*_BINDING):
             self._record_binding(node)
         for names in self._scopes.values():
             for bindings in names.bindings.values():
@@ -117,7 +130,12 @@ class Flow:
 
     def calls(self) -> Iterator[ast.Call]:
         """Yield every call of the module."""
-        return (node for node in self.nodes if isinstance(node, ast.Call))
+        return self.each(ast.Call)
+
+    def each(self, *types: type[_Sort]) -> Iterator[_Sort]:
+        """Yield every node of exactly these types, type by type."""
+        for sort in types:
+            yield from cast(list[_Sort], self._by_type.get(sort, []))
 
     def calls_of(self, name: str) -> list[ast.Call]:
         """Return the calls of whatever is called ``name``, as a function or a method."""

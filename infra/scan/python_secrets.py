@@ -19,6 +19,10 @@ from infra.scan.secret_words import placeholder, plausible, squeeze, words
 from infra.scan.secrets import embedded, formats, judge
 
 _AUTHORISATION = re.compile(r"^(?:Bearer|Token|Basic)\s+(\S{8,})$", re.I)
+_NODES: tuple[type[ast.AST], ...] = (
+    ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.keyword, ast.Dict, ast.arguments, ast.Compare, ast.Call, ast.Constant,
+    ast.BinOp,
+)  # fmt: skip
 _SHORTEST_KEY = 120
 _SIGNING = ("secretkey", "jwtsecret", "sessionsecret", "cookiesecret", "signingsecret", "jwtkey", "hmackey")
 # Callable -> position of the key or password among its arguments; a key may come through a name.
@@ -41,7 +45,7 @@ _READERS = {
 
 def find(flow: Flow) -> Iterator[Hit]:
     """Yield the credentials written into one module."""
-    for node in flow.nodes:
+    for node in flow.each(*_NODES):
         for name, value in _named_literals(flow, node):
             held = text(flow, value)
             if held is None:

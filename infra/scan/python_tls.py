@@ -17,6 +17,7 @@ _OLD_CONSTANTS = {
     "PROTOCOL_SSLv2", "PROTOCOL_SSLv3", "PROTOCOL_TLSv1", "PROTOCOL_TLSv1_1", "SSLv2_METHOD", "SSLv3_METHOD",
     "TLSv1_METHOD", "TLSv1_1_METHOD",
 }  # fmt: skip
+_NODES: tuple[type[ast.AST], ...] = (ast.Call, ast.Assign, ast.AnnAssign, ast.Attribute, ast.Dict)
 _OLD_VERSIONS = {"SSLv3", "TLSv1", "TLSv1_1", "MINIMUM_SUPPORTED"}
 _HTTP_CALLS = {
     "get", "post", "put", "delete", "patch", "head", "options", "request", "stream", "send", "client",
@@ -28,7 +29,7 @@ _WEAK_SUITES = ("RC4", "DES", "MD5", "NULL", "EXPORT", "EXP", "ADH", "AECDH", "L
 
 def find(flow: Flow) -> Iterator[Hit]:
     """Yield where a module lowers the protection of its connections."""
-    for node in flow.nodes:
+    for node in flow.each(*_NODES):
         match node:
             case ast.Call():
                 rules = _call(flow, node)

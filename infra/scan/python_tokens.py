@@ -17,6 +17,7 @@ _RANDOM = {
     "random", "randint", "randrange", "choice", "choices", "sample", "getrandbits", "randbytes", "uniform",
     "integers", "bytes", "rand", "shuffle",
 }  # fmt: skip
+_NODES: tuple[type[ast.AST], ...] = (ast.Call, ast.Compare)
 _GENERATORS = ("random.", "numpy.random.", "np.random.")
 _PREDICTABLE = {"uuid.uuid1", "uuid.uuid6"}
 _SECRET_WORDS = {
@@ -39,7 +40,7 @@ _MAX_DEPTH = 6
 def find(flow: Flow) -> Iterator[Hit]:
     """Yield the findings about tokens of one module."""
     drawn_in: set[ast.AST] = set()
-    for node in flow.nodes:
+    for node in flow.each(*_NODES):
         if isinstance(node, ast.Call):
             qualified = flow.qualified(node.func)
             name = qualified.rsplit(".", 1)[-1]

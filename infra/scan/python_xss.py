@@ -43,6 +43,7 @@ _REQUEST_PARTS = {
 }  # fmt: skip
 
 
+_NODES: tuple[type[ast.AST], ...] = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Dict)
 _READERS = {"get", "getlist", "getall", "getone", "pop", "getvalue", "getfirst"}
 _REQUESTS = {"request", "req", "current_request", "current_event"}
 
@@ -56,7 +57,7 @@ def find(flow: Flow) -> Iterator[Hit]:
     values = Values(flow, _escapes)
     for call in flow.calls():
         yield from _call(values, call)
-    for node in flow.nodes:
+    for node in flow.each(*_NODES):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _returns(values, node)
         elif isinstance(node, ast.Dict):

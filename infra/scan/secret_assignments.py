@@ -25,7 +25,7 @@ _DOCKER = re.compile(r"^\s*ENV\s+(?P<name>\w{2,80})\s+(?P<value>\S+)\s*$")
 
 # NAME=value before or among the words of a command.
 _BEFORE_COMMAND = re.compile(
-    r"(?:^|[\s;&|(\"'])(?P<name>[A-Za-z_][\w.]{2,80})=(?P<quote>['\"]?)(?P<value>[^\s'\"$`;&|()<>\[\]{}]{4,200})(?P=quote)(?=[\s;&|)\"']|$)"
+    r"(?:^|[\s;&|(\"'])(?:Environment=['\"]?)?(?P<name>[A-Za-z_][\w.]{2,80})=(?P<quote>['\"]?)(?P<value>[^\s'\"$`;&|()<>\[\]{}]{4,200})(?P=quote)(?=[\s;&|)\"']|$)"
 )
 _EXPANSION = re.compile(r"\$\{(?P<name>[A-Za-z_]\w{2,80})(?::?[-=]|:)(?P<value>[^}$\s]{4,200})\}")
 _IN_COMMANDS = re.compile(

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.mark.parametrize(
     ("corpus", "floor"),
-    [("tuning", 0.97), ("heldout", 0.95), ("hard", 0.9), ("blind", 0.97), ("blind2", 0.97)],
+    [("tuning", 0.97), ("heldout", 0.95), ("hard", 0.9), ("blind", 0.97), ("blind2", 0.97), ("blind3", 0.95)],
 )
 def test_planted_defects_are_found_and_look_alikes_are_left_alone(corpus: Corpus, floor: float) -> None:
     measured = measure(corpus)
@@ -29,7 +29,14 @@ def test_planted_defects_are_found_and_look_alikes_are_left_alone(corpus: Corpus
 
 
 def test_the_corpus_is_large_and_every_defect_is_marked() -> None:
-    cases = [*load("tuning"), *load("heldout"), *load("hard"), *load("blind"), *load("blind2")]
+    cases = [
+        *load("tuning"),
+        *load("heldout"),
+        *load("hard"),
+        *load("blind"),
+        *load("blind2"),
+        *load("blind3"),
+    ]
 
     assert len({case.id for case in cases}) == len(cases)
     assert sum(case.defect is not None for case in cases) >= 400
