@@ -111,9 +111,9 @@ def test_a_host_that_is_not_there_or_there_twice_is_told_with_what_there_is(
 
 
 @pytest.mark.parametrize("days", ["0", "8", "nan", "-1", "a week"])
-def test_a_range_that_is_none_is_refused_before_anything_is_read(file: str, days: str) -> None:
+def test_a_range_that_is_none_is_refused_before_anything_is_read(days: str) -> None:
     with pytest.raises(SystemExit) as refused:
-        main([file, "--history", "web-1", "--days", days])
+        main(["rules.yaml", "--history", "web-1", "--days", days])
     assert refused.value.code == UNUSABLE
 
 

@@ -52,11 +52,9 @@ def test_the_newest_come_first_with_what_was_expected_and_a_door_to_each(open_pa
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
-        ({"host": "web-3"}, ["anom_000", "anom_001"]),
-        ({"metric": "disk.used_percent"}, ["anom_002"]),
+        ({"host": "web-3", "score": "0.9"}, ["anom_000"]),
+        ({"metric": "disk.used_percent", "pattern": "Drift"}, ["anom_002"]),
         ({"detector": "Isolation forest"}, ["anom_004"]),
-        ({"pattern": "Dip"}, ["anom_003"]),
-        ({"score": "0.9"}, ["anom_000"]),
     ],
 )
 def test_the_address_holds_the_filters(open_page: Open, query: dict[str, str], ids: list[str]) -> None:
