@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import components, context
 from dashboard.anomaly_charts import comparison_panel
-from dashboard.client import Problem
+from dashboard.client import ApiError, Problem
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker, zoomed
 from dashboard.pages.managing import attempt
@@ -104,21 +104,23 @@ def _runs(host_id: str, series: SeriesInfo, picked: list[str], span: Range) -> N
     choice = (host_id, series_name(series["metric"], series["labels"]), span.preset or (span.start, span.end))
     kept = st.session_state.get(_RUNS)
     if kept is None or kept["choice"] != choice:
-        kept = {"choice": choice, "span": (span.start, span.end), "runs": {}}
+        kept = {"choice": choice, "span": (span.start, span.end), "wanted": [], "runs": {}}
+        st.session_state[_RUNS] = kept
     if st.button("Run", type="primary", icon=":material/play_arrow:"):
-        kept = {"choice": choice, "span": (span.start, span.end), "runs": {}}
-        for name in picked:
-            with st.spinner(f"{DETECTOR_WORD[name]} is looking …"):
-                try:
-                    kept["runs"][name] = context.api().run_detector(
-                        host_id, series["metric"], series["labels"], name, span.start, span.end
-                    )
-                except Problem as error:
-                    if error.status != NO_SAMPLES:
-                        raise
-                    st.info(f"Nothing to look at: {plain(error.message)}.", icon=":material/hourglass_empty:")
-                    return
-    st.session_state[_RUNS] = kept
+        kept.update(span=(span.start, span.end), wanted=list(picked), runs={})
+    # News from elsewhere may begin this script anew while it waits: what is wanted and not there yet is asked for again.
+    for name in [name for name in kept["wanted"] if name not in kept["runs"]]:
+        with st.spinner(f"{DETECTOR_WORD[name]} is looking …"):
+            try:
+                kept["runs"][name] = context.api().run_detector(
+                    host_id, series["metric"], series["labels"], name, *kept["span"]
+                )
+            except ApiError as error:
+                kept["wanted"] = []
+                if not isinstance(error, Problem) or error.status != NO_SAMPLES:
+                    raise
+                st.info(f"Nothing to look at: {plain(error.message)}.", icon=":material/hourglass_empty:")
+                return
     runs: list[DetectorRun] = [kept["runs"][name] for name in picked if name in kept["runs"]]
     if not runs:
         st.caption(

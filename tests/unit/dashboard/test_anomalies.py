@@ -144,6 +144,17 @@ def test_detectors_are_run_and_marked_each_in_a_way_of_its_own(api: FakeApi, ope
     assert [row["cells"][1] for row in table["rows"]] == ["2"] * 5
 
 
+def test_a_run_that_news_interrupted_goes_on_by_itself(api: FakeApi, open_page: Open) -> None:
+    app = open_page("anomalies", view="Compare", of="host_002", series="load.1m", range="1h")
+    button(app, "Run").click().run()
+    for name in ("isolation_forest", "lof"):
+        del app.session_state["farwatch.detector-runs"]["runs"][name]
+    api.changes.clear()
+    app.run()
+    assert [body["detector"] for _, body in api.changes] == ["isolation_forest", "lof"]
+    assert len(components(app)[1]["rows"]) == 5
+
+
 def test_a_range_without_samples_is_no_error(api: FakeApi, open_page: Open) -> None:
     api.failing["POST /anomalies/detect"] = (422, {"detail": "there are no samples of this series"})
     app = open_page("anomalies", view="Compare")
