@@ -164,6 +164,16 @@ def test_the_candidates_follow_a_series_that_is_moved_and_stretched(shift: int) 
     np.testing.assert_allclose(moved, plain * 8, rtol=1e-9)
 
 
+def test_an_odd_half_day_that_came_before_is_followed_by_what_followed_it_then() -> None:
+    values = 10 + noise()[: 7 * DAY] * 0.01
+    for start in (DAY, 4 * DAY, 7 * DAY - 48):
+        values[start : start + 48] += np.linspace(0, 5, 48)
+        values[start + 48 : start + 96] += 20
+    analogue = candidates(values, DAY, DAY)[NAMES.index("analogue_high")]
+    assert analogue[:48].mean() > 20
+    assert candidates(values, DAY, DAY)[NAMES.index("yesterday")][:48].mean() < 15
+
+
 @pytest.mark.parametrize("period", [8, 36, 96])
 def test_the_period_of_a_series_or_a_multiple_is_found(period: int) -> None:
     shape = np.random.default_rng(period).standard_normal(period)

@@ -1,4 +1,4 @@
-"""Seventy-nine simple ideas of what comes next: the material the default model mixes its quantiles from.
+"""Ninety-one simple ideas of what comes next: the material the default model mixes its quantiles from.
 
 Some are points (the last value, yesterday, the usual value at this time of day), some are quantiles (of the
 last day, of this time of day over a week, of how far the series wanders in so many hours). All are values
@@ -45,6 +45,9 @@ NAMES: tuple[str, ...] = (
     *(f"walk_from_hours_q{level}" for level in _SPREAD),
     *(f"yesterday_q{level}" for level in _SPREAD),
     *(f"usual_moved_q{level}" for level in _SPREAD),
+    *("returning", *(f"returning_q{level}" for level in _SPREAD)),
+    *("analogue", "analogue_low", "analogue_high"),
+    *(f"three_days_q{level}" for level in _SPREAD),
 )
 
 
@@ -127,7 +130,7 @@ class _Past:
 def candidates(values: Floats, day: int, steps: int) -> Floats:
     """All candidates for the ``steps`` after ``values`` (gaps filled, at least four), (len(NAMES), steps)."""
     past = _Past(values, day, steps)
-    groups = (_levels, _days, _trends, _cycle, _tooth, _ranks, _walks)
+    groups = (_levels, _days, _trends, _cycle, _tooth, _ranks, _walks, _returning, _analogue, _three_days)
     made = np.empty((len(NAMES), steps))
     for place, row in enumerate(row for group in groups for row in group(past)):
         made[place] = row
@@ -262,3 +265,51 @@ def _walks(past: _Past) -> Iterator[Floats]:
         yield past.yesterday + move
     for off in ranked(values - past.usual[np.arange(-n, 0) % day], _SPREAD):
         yield past.moved_briefly + off
+
+
+def _returning(past: _Past) -> Iterator[Floats]:
+    """The usual, and as much of the present distance from it as used to be left after as many steps."""
+    values, day, n, steps = past.values, past.day, past.n, len(past.ahead)
+    off = values - past.usual[np.arange(-n, 0) % day]
+    off = np.clip(off, *ranked(off, (0.01, 0.99)))
+    reach = np.geomspace(1, min(steps, max(n - day // 2, 1)), 9)
+    lags = np.unique(np.clip(np.round(reach).astype(np.int64), 1, n - 1))
+    kept, moves = np.empty(len(lags)), np.empty((len(lags), len(_SPREAD)))
+    for place, lag in enumerate(lags):
+        before, after = off[:-lag], off[lag:]
+        size = float(before @ before)
+        kept[place] = min(max(float(before @ after) / size, 0.0), 1.0) if size > 0 else 0.0
+        moves[place] = ranked(after - kept[place] * before, _SPREAD)
+    middle_way = past.usual[past.column] + off[-1] * np.interp(past.ahead + 1, lags, kept)
+    yield middle_way
+    for move in moves.T:
+        yield middle_way + np.interp(past.ahead + 1, lags, move)
+
+
+def _analogue(past: _Past) -> Iterator[Floats]:
+    """What followed the five half days most like the last one; yesterday where there is no past day to search."""
+    values, day, n, hour = past.values, past.day, past.n, past.hour
+    width = max(day // 2, 1)
+    if n < day + width + 1:
+        for _ in range(3):
+            yield past.yesterday
+        return
+    windows = np.lib.stride_tricks.sliding_window_view(values, width)[: n - day - width + 1]
+    distance = np.abs(windows - values[-width:]).mean(axis=1)
+    found = []
+    for _ in range(5):
+        best = int(np.argmin(distance))
+        if not np.isfinite(distance[best]):
+            break
+        found.append(best + width)
+        distance[max(best - 2 * hour, 0) : best + 2 * hour + 1] = np.inf
+    at = np.array(found)[:, None] + past.ahead
+    at -= day * np.maximum(-(-(at - n + 1) // day), 0)  # what has not come yet is taken from the day before
+    rows = values[at]
+    yield middle(rows)
+    yield from ranked(rows, (0.1, 0.9))
+
+
+def _three_days(past: _Past) -> Iterator[Floats]:
+    """Quantiles of the last three days."""
+    yield from ranked(past.values[-3 * past.day :], _SPREAD)

@@ -1,11 +1,12 @@
-"""The default model: seventy-nine simple forecasts, and a small fitted judge of how far to trust each.
+"""The default model: ninety-one simple forecasts, and small fitted judges of how far to trust each.
 
-The candidates (`candidates`) are averaged, for each quantile and each step, with weights that rise with how
+The candidates (`candidates`) are averaged, for each quantile and each step, with shares that rise with how
 well a candidate did on the last days of this very series (`trial`) and depend on what kind of series it is
-(`traits`): ``softmax(judge(traits) - beta * log(trial loss))``. The judge is one hidden layer, fitted once
-over many series by the quantile loss relative to yesterday repeated (``docs/forecasting.md`` has the
+(`traits`): ``softmax(judge(traits) - beta * log(trial loss))``. The judges are one hidden layer each, fitted
+once, each to its own bag of many series, by the quantile loss relative to yesterday repeated; their shares are
+averaged, and the lowest and highest tenth left out of the mean (``docs/forecasting.md`` has the
 method, how it was tested on series it had not seen, and the results). Being averages of values the series
-could take, the quantiles keep its unit and its range, follow a level shift at once, and are exact on a
+could take, the quantiles keep its unit and its range, follow a level shift within hours, and are exact on a
 constant.
 """
 
@@ -37,9 +38,10 @@ JUDGED: tuple[str, ...] = (
         "usual_of_day_level",
     ),
     *("same_minute", "same_minute_three_days", "usual_scaled", "yesterday_moved", "usual_scaled_briefly"),
-    *("day_trend", "week_trend", "cycle_last", "cycle", "tooth"),
+    *("day_trend", "week_trend", "cycle_last", "cycle", "tooth", "returning", "analogue"),
 )
 TRIM = 0.1
+"""The share left out of the mean at each end."""
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 

@@ -81,7 +81,7 @@ def series_traits(values: Floats, day: int) -> Floats:
 
 
 def step_traits(made: Floats, day: int, unit: float) -> Floats:
-    """Twenty traits of each step ahead (H, 20): how far it is, and where the candidates (79, H) lie there.
+    """Twenty traits of each step ahead (H, 20): how far it is, and where the candidates (91, H) lie there.
 
     Distances are in units of half the spread of the week, ``unit`` being the mean day-to-day difference.
     """
