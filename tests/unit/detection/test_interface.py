@@ -46,3 +46,30 @@ def test_bytes_of_another_detector_or_cut_short_are_refused(detector):
 def test_an_unknown_name_is_refused_with_the_names_there_are():
     with pytest.raises(registry.UnknownDetectorError, match="zscore"):
         registry.get("prophecy")
+
+
+@pytest.mark.parametrize("name", ["default", "zscore", "iqr"])
+def test_one_sample_at_a_time_is_the_same_as_all_at_once_whatever_is_missing_late_or_repeated(name):
+    detector, rng = registry.get(name), np.random.default_rng(8)
+    times, values = series(600, 5)
+    times = np.repeat(times[:, None], 5, axis=1)
+    times[:, 1] += rng.choice([0.0, -600.0, 60.0], 600, p=[0.9, 0.05, 0.05])
+    times[200:, 2] -= 50_000.0
+    times[300:320, 3] = times[299, 3]
+    values[rng.random(values.shape) < 0.05] = np.nan
+    values[100:160, 4] = values[100, 4]
+    whole = detector.fold(detector.new_state(5), times, values)
+    state = detector.new_state(5)
+    rows = [detector.fold(state, times[i : i + 1], values[i : i + 1]) for i in range(600)]
+    for field in ("score", "low", "high", "rarity", "since", "pattern"):
+        parts = np.vstack([getattr(row, field) for row in rows])
+        np.testing.assert_array_equal(parts, getattr(whole, field), err_msg=field)
+
+
+def test_many_series_side_by_side_score_as_each_does_alone():
+    detector = registry.get()
+    times, values = series(120, 900)
+    whole = detector.fold(detector.new_state(900), times, values).score
+    for column in (0, 411, 899):
+        alone = detector.fold(detector.new_state(1), times, values[:, [column]]).score
+        np.testing.assert_array_equal(alone[:, 0], whole[:, column])

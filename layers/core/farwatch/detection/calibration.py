@@ -18,10 +18,9 @@ Nothing here depends on which detector, metric or unit is behind the numbers, so
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from farwatch.detection.interface import BoolArray, FloatArray
-from farwatch.detection.memory import neighbours, remember
+from farwatch.detection.interface import BoolArray, FloatArray, StateArray
+from farwatch.detection.memory import distances
 
 ODDNESSES = 48
 """Remembered values of the raw oddness."""
@@ -39,7 +38,7 @@ HALF = 0.05
 """Surprise that scores half before the other discounts: 5 % of the series' spread away from anything
 known."""
 
-HABIT = 0.3
+HABIT = 0.5
 """How much each full alarm in memory raises ``HALF``, as a part of it."""
 
 HABIT_MEMORY = 3000.0
@@ -48,24 +47,25 @@ HABIT_MEMORY = 3000.0
 COOL_DOWN = 140.0
 """Samples in which the damping after an alarm falls by a factor e."""
 
-PIVOT = 0.227
-"""The damped score that the default threshold stands for: chosen on the benchmarks' tuning half, then
-frozen."""
+PIVOT, ODDNESS_PIVOT = 0.22, 0.17
+"""The damped strengths that the default threshold stands for, of distances from what the series has been and of distances
+between logarithms of oddness: two units. Each is one number for all detectors that use the unit, chosen on the
+benchmark's tuning half."""
 
 DEFAULT_THRESHOLD = 0.5
 """A sample whose score reaches this is an anomaly."""
 
-BANDS = 8
-"""Surprise is counted in bands of 0.01, 0.02, 0.04 …, to say how rare the like of it is."""
+BANDS = GRAIN * 2.0 ** np.arange(8)
+"""Surprise is counted from 0.01, 0.02, 0.04 … up, to say how rare the like of it is."""
 
 
 def layout(memory: bool) -> np.dtype[Any]:
     """Return the calibration's record, with or without a memory of raw oddness."""
-    fields: list[Any] = [("seen", "<f8"), ("habit", "<f4"), ("damping", "<f4"), ("bands", "<f4", (BANDS,))]
-    return np.dtype([*fields, ("oddnesses", "<f4", (ODDNESSES,))] if memory else fields)
+    fields: list[Any] = [("seen", "<f8"), ("habit", "<f8"), ("damping", "<f8"), ("bands", "<f4", BANDS.shape)]
+    return np.dtype([*fields, ("oddnesses", "<f4", (ODDNESSES,)), ("crowd", "<f8")] if memory else fields)
 
 
-def new_state(n_series: int, memory: bool) -> NDArray[Any]:
+def new_state(n_series: int, memory: bool) -> StateArray:
     """Return ``n_series`` records of the calibration that have seen nothing."""
     state = np.zeros(n_series, layout(memory))
     if memory:
@@ -73,40 +73,52 @@ def new_state(n_series: int, memory: bool) -> NDArray[Any]:
     return state
 
 
-def surprise(fields: dict[str, NDArray[Any]], raw: FloatArray, ok: BoolArray) -> FloatArray:
-    """Return how far ``log(1 + raw)`` (S,) is from all the series has had, and remember it."""
-    logged = np.log1p(raw)
-    below, above = neighbours(fields["oddnesses"], logged)
-    gap = np.minimum(logged - below, above - logged)
-    new = np.flatnonzero(ok & ~(gap <= GRAIN))
-    if len(new):
-        remember(fields["oddnesses"], new, logged[new])
+def surprise(records: StateArray, raw: FloatArray, ok: BoolArray) -> FloatArray:
+    """Return how far ``log(1 + raw)`` (T, S) is from all the series has had, and remember it."""
+    most = np.full(raw.shape[1], ODDNESSES)
+    gap = distances(records["oddnesses"], records["crowd"], most, np.log1p(raw), ok, GRAIN)
     return np.where(ok & np.isfinite(gap), np.maximum(gap, 0.0), 0.0)
 
 
 def score(
-    fields: dict[str, NDArray[Any]], surprises: FloatArray, ok: BoolArray
+    records: StateArray, surprises: FloatArray, ok: BoolArray, pivot: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Fold in one surprise per series; return (score, rarity), 0 and 1 where not ``ok``.
+    """Fold in ``surprises`` (T, S); return (score, rarity), 0 and 1 where not ``ok``. A damped strength of ``pivot``
+    scores the default threshold.
 
     The rarity is the mean number of samples between two at least as surprising, by count.
     """
-    seen = fields["seen"]
-    weighed = surprises * (seen / (seen + EVIDENCE))
-    half = HALF * (1.0 + HABIT * fields["habit"])
-    strength = np.where(ok & (seen >= WARM_UP), weighed / (weighed + half), 0.0)
-    damped = np.maximum(strength - fields["damping"], 0.0)
-
-    fading = np.where(ok, fields["damping"] * (1.0 - 1.0 / COOL_DOWN), fields["damping"])
-    fields["damping"][:] = np.maximum(fading, strength)
-    fields["habit"][:] = np.where(
-        ok, fields["habit"] * (1.0 - 1.0 / HABIT_MEMORY) + damped**2, fields["habit"]
+    counted = ok.cumsum(axis=0)
+    seen = records["seen"] + (counted - ok)
+    damped = _damped(
+        records, np.where(ok & (seen >= WARM_UP), surprises * (seen / (seen + EVIDENCE)), 0.0), ok
     )
 
-    band = np.floor(np.log2(np.maximum(surprises, 1e-3) / GRAIN)).clip(-1, BANDS - 1).astype(np.intp)
-    reached = ok[:, None] & (np.arange(BANDS) <= band[:, None])
-    count = fields["bands"][np.arange(len(band)), np.maximum(band, 0)]
-    rarity = np.where(ok & (band >= 0), (seen + 1.0) / (count + 1.0), 1.0)
-    fields["bands"] += reached
-    fields["seen"] += ok
-    return damped * (1.0 - PIVOT) / (damped * (1.0 - 2.0 * PIVOT) + PIVOT), rarity
+    # How often each band was reached, this sample included; the last that it reaches says how rare it is.
+    reached = (surprises[..., None] >= BANDS) & ok[..., None]
+    counts = records["bands"] + np.cumsum(reached, axis=0, dtype=np.float32)
+    band = np.add.reduce(reached, axis=-1, dtype=np.intp) - 1
+    like = counts[np.arange(len(ok))[:, None], np.arange(ok.shape[1]), band]
+    rarity = np.where(band >= 0, (seen + 1.0) / np.maximum(like, 1.0), 1.0)
+    records["bands"] = counts[-1]
+    records["seen"] += counted[-1]
+    return damped * (1.0 - pivot) / (damped * (1.0 - 2.0 * pivot) + pivot), rarity
+
+
+def _damped(records: StateArray, weighed: FloatArray, ok: BoolArray) -> FloatArray:
+    """Return the strength (T, S) of surprises ``weighed`` by the evidence, less habit and cool-down.
+
+    What is not surprising at all has no strength, so a sample that does not count has only to leave the memory as it is.
+    """
+    memory = np.array([records["damping"], records["habit"]])
+    fading = np.where(ok[:, None], 1.0 - 1.0 / np.array([[COOL_DOWN], [HABIT_MEMORY]]), 1.0)
+    half, damped = weighed + HALF, np.empty_like(weighed)
+    for surprise_now, half_now, fading_now, news in zip(weighed, half, fading, damped, strict=True):
+        damping, habit = memory
+        strength = surprise_now / (habit * (HALF * HABIT) + half_now)
+        np.maximum(strength - damping, 0.0, out=news)
+        memory *= fading_now
+        np.maximum(damping, strength, out=damping)
+        habit += news * news
+    records["damping"], records["habit"] = memory
+    return damped

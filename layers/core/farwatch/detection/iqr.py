@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import Fields, row_by_row
+from farwatch.detection.streaming import row_by_row
 
 WINDOW = 144
 """Values kept: half a day at five minutes."""
@@ -27,14 +27,14 @@ class InterquartileRange:
         return state
 
     def run(
-        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[NDArray[Any], ...]:
         """See ``Oddness.run``. The expected range is Tukey's: quartiles ± 1.5 ranges."""
-        return row_by_row(self._step, fields, times, x, ok)
+        return row_by_row(self._step, records, x, ok)
 
     @staticmethod
-    def _step(fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
-        ring, count = fields["ring"], fields["count"]
+    def _step(records: StateArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
+        ring, count = records["ring"], records["count"]
         held = np.minimum(count, WINDOW)
         warm = held >= 12
         ordered = np.sort(ring, axis=1)
@@ -47,7 +47,7 @@ class InterquartileRange:
         raw = np.where(warm, np.maximum(np.maximum(q1 - x, x - q3) / spread, 0.0), 0.0)
         place = (count % WINDOW).astype(np.intp)
         ring[rows[ok], place[ok]] = x[ok]
-        fields["count"] = count + ok
+        records["count"] = count + ok
         low = np.where(warm, q1 - 1.5 * spread, np.nan)
         high = np.where(warm, q3 + 1.5 * spread, np.nan)
         kind = np.where(x > q3, Pattern.SPIKE, Pattern.DIP)

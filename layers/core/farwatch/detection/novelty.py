@@ -24,14 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.memory import neighbours, remember
-from farwatch.detection.streaming import Fields, row_by_row
+from farwatch.detection.memory import distances
+from farwatch.detection.rows import held, latest, spans
 
-VALUES = 128
-"""Remembered values of the series itself."""
+KEPT = np.array([64, 48, 48, 48, 48])
+"""Remembered values of the series itself and of each of the other four views."""
 
-VIEWS = 48
-"""Remembered values of each of the four other views."""
+ROOM = 64
+"""The largest of those."""
 
 SAMPLE = 64
 """Values kept, evenly spread over the past, for the quantiles that set the scale."""
@@ -40,7 +40,7 @@ SPAN = 256
 """The most samples between two of those, so that the scale follows the last ``SAMPLE * SPAN`` at the
 latest."""
 
-GRAIN = 0.01
+GRAIN = 0.02
 """Values closer than this on the scale are one to the memory."""
 
 BEND = 2.0
@@ -52,14 +52,13 @@ FAST, SLOW = 12, 48
 SLOTS = 48
 """Times of day that have a usual value of their own."""
 
-VIEW_GRAIN = 0.02
-"""The same for the slower views."""
-
 SEASON_RATE = 0.3
 """How much of today's difference the usual value of a time of day takes over."""
 
-DISCOUNT = np.array([0.3, 0.3, 0.6, 0.3])
-"""Weights of the four slower views: peak, level, unrest, time of day."""
+WEIGHTS = np.array([1.0, 0.3, 0.3, 0.6, 0.3])
+"""What the distances count for: of the value, peak, level, unrest, time of day."""
+
+VIEWS = len(WEIGHTS)
 
 WARM = 20
 """Samples before anything is odd."""
@@ -76,36 +75,47 @@ STUCK = 0.1
 DAY = 86400.0
 
 
+NUMBERS = (
+    "count",  # samples folded in
+    "anchor",  # the first value: memories hold differences from it, for float32's sake
+    "median",
+    "spread",
+    "stride",  # samples between two that are kept for the quantiles
+    "held",  # how many of those there are
+    "place",  # where the next one goes once there is no more room
+    "peak",  # of this stretch of FAST samples
+    "peak_before",  # of the stretch before
+    "level",  # running means: of the value on the scale,
+    "square",  # of its square,
+    "off_season",  # of its difference from the usual at this time of day,
+    "usual_run",  # of the samples from one change to the next
+    "slot",
+    "slot_sum",
+    "slot_count",
+    "compared",  # samples whose time of day had a usual value
+    "previous",
+    "run",  # samples since the value last changed
+    "longest",  # the longest such run that ended
+)
+"""What is remembered of a series beside its lists of values: one number each."""
+
+MEANS = slice(NUMBERS.index("level"), NUMBERS.index("usual_run") + 1)
+
+Numbers = dict[str, FloatArray]
+"""Those numbers by name, (S,) each; changed in place."""
+
+
 class Novelty:
     """Distance from everything the series has been, over five views of it; numpy only."""
 
     name = "default"
-    version = 1
+    version = 2
     calibrated = True
     dtype = np.dtype(
         [
-            ("count", "<f8"),  # samples folded in
-            ("anchor", "<f8"),  # the first value: memories hold differences from it, for float32's sake
-            ("median", "<f8"),
-            ("spread", "<f8"),
-            ("stride", "<f8"),  # samples between two that are kept for the quantiles
-            ("held", "<i4"),  # how many of those there are
-            ("place", "<i4"),  # where the next one goes once there is no more room
-            ("peak", "<f8"),
-            ("peak_before", "<f8"),
-            ("level", "<f8"),
-            ("square", "<f8"),
-            ("slot", "<i4"),
-            ("slot_sum", "<f8"),
-            ("slot_count", "<f8"),
-            ("off_season", "<f8"),
-            ("compared", "<f4"),  # samples whose time of day had a usual value
-            ("previous", "<f8"),
-            ("run", "<f4"),  # samples since the value last changed
-            ("longest", "<f4"),  # the longest such run that ended
-            ("usual_run", "<f4"),
-            ("values", "<f4", (VALUES,)),
-            ("views", "<f4", (4, VIEWS)),
+            ("numbers", "<f8", (len(NUMBERS),)),
+            ("memory", "<f4", (VIEWS, ROOM)),
+            ("crowd", "<f8", (VIEWS,)),  # see ``memory.distances``
             ("sample", "<f4", (SAMPLE,)),
             ("season", "<f4", (SLOTS,)),
         ]
@@ -114,102 +124,167 @@ class Novelty:
     def new_state(self, n_series: int) -> StateArray:
         """Return ``n_series`` records that remember nothing."""
         state = np.zeros(n_series, self.dtype)
-        state["values"] = np.inf
-        state["views"] = np.inf
+        state["memory"] = np.inf
         state["sample"] = np.inf
         state["season"] = np.nan
-        state["stride"] = 1
-        state["slot"] = -1
-        state["longest"] = -1
+        for name, first in {"stride": 1, "slot": -1, "longest": -1, "peak": -np.inf}.items():
+            state["numbers"][:, NUMBERS.index(name)] = first
         return state
 
     def run(
-        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, records: StateArray, times: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[NDArray[Any], ...]:
         """See ``Oddness.run``. The expected range is three recent deviations about the recent level."""
-        return row_by_row(self._step, fields, times, x, ok)
+        block = records["numbers"].T.copy()
+        numbers: Numbers = dict(zip(NUMBERS, block, strict=True))
+        taken = ok.cumsum(axis=0)
+        n = numbers["count"] + (taken - ok)
+        first = np.nonzero(ok & (n == 0))
+        numbers["anchor"][first[1]] = x[first]
+        y = np.where(ok, x - numbers["anchor"], 0.0)
+        scale = _scale(records, numbers, y, n, ok)
+        centre, unit = scale[:, :-1]
+        z = np.arcsinh((y - centre) / unit)
 
-    @staticmethod
-    def _step(fields: Fields, now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
-        n = fields["count"].copy()
-        anchor = fields["anchor"]
-        anchor[:] = np.where(ok & (n == 0), x, anchor)
-        y = np.where(ok, x - anchor, 0.0)
-        median = fields["median"].copy()
-        # No spread below what float32 can hold, or a constant would have a scale made of rounding.
-        least = 1e-6 * np.maximum(np.abs(anchor + median), 1e-3)
-        unit = np.maximum(fields["spread"], least) / BEND
-        z = np.arcsinh((y - median) / unit)
-        level, square = fields["level"], fields["square"]
-        deviation = np.sqrt(np.maximum(square - level * level, 0.0))
-        reach = 3.0 * deviation + 10.0 * GRAIN
-        warm = ok & (n >= WARM)
-        centre = anchor + median
-        low = np.where(warm, centre + unit * np.sinh(np.clip(level - reach, -40.0, 40.0)), np.nan)
-        high = np.where(warm, centre + unit * np.sinh(np.clip(level + reach, -40.0, 40.0)), np.nan)
-        usual = level.copy()
-
-        below, above = neighbours(fields["values"], y)
-        gap = np.minimum(z - np.arcsinh((below - median) / unit), np.arcsinh((above - median) / unit) - z)
-        new = np.flatnonzero(ok & ~(gap <= GRAIN))
-        if len(new):
-            remember(fields["values"], new, y[new], np.stack([median, unit], axis=1)[new])
-
-        views = _views(fields, now, z, ok).reshape(-1)
-        known = fields["views"].reshape(-1, VIEWS)
-        below, above = neighbours(known, views)
-        gaps = np.minimum(views - below, above - views)
-        new = np.flatnonzero(np.repeat(ok, 4) & ~(gaps <= VIEW_GRAIN))
-        if len(new):
-            remember(known, new, views[new])
-
-        _keep_sample(fields, y, ok)
-        fields["count"] += ok
+        at = latest(ok)
+        usual = _usual(records, numbers, times, z, ok, at)
+        changed, ran, runs = _runs(numbers, y, n, ok, at)
+        means = _means(block[MEANS], z, usual, (changed, ran), n, ok)
+        level, deviation = means[:, 0], np.sqrt(np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0))
+        views = np.empty((len(x), VIEWS, x.shape[1]))
+        views[:, 0], views[:, 1] = y, _peak(numbers, z, n, ok)
+        views[:, 2], views[:, 3], views[:, 4] = level[1:], deviation[1:], means[1:, 2]
+        memory, crowd = records["memory"].swapaxes(0, 1).reshape(-1, ROOM), records["crowd"].T.ravel()
+        most, oks = np.repeat(KEPT, x.shape[1]), np.concatenate([ok] * VIEWS, axis=1)
+        gaps = distances(memory, crowd, most, views.reshape(len(x), -1), oks, GRAIN, scale)
+        records["memory"], records["crowd"] = (
+            memory.reshape(VIEWS, -1, ROOM).swapaxes(0, 1),
+            crowd.reshape(VIEWS, -1).T,
+        )
+        odd = np.empty((VIEWS + 1, *x.shape))
+        odd[:-1] = (gaps.reshape(views.shape) * WEIGHTS[:, None]).swapaxes(0, 1)
         # On the second day every difference from the first is new; it takes some to know their size.
-        gaps = gaps.reshape(-1, 4)
-        gaps[:, 3] = np.where(fields["compared"] < COMPARED, 0.0, gaps[:, 3])
-        stuck = _stuck(fields, y, ok, n)
-        ranked = np.column_stack([gap, gaps * DISCOUNT, stuck])
-        ranked = np.where(np.isfinite(ranked) & warm[:, None], ranked, 0.0)
-        return ranked.max(axis=1), low, high, _pattern(ranked.argmax(axis=1), z, usual, deviation)
+        compared = numbers["compared"] + np.cumsum(ok & ~np.isnan(usual), axis=0)
+        odd[4, compared < COMPARED] = 0.0
+        odd[5] = _stuck(*runs, means[1:, 3])
+
+        numbers["compared"][:] = compared[-1]
+        numbers["count"] += taken[-1]
+        records["numbers"] = block.T
+        warm = ok & (n >= WARM)
+        odd = np.where(np.isfinite(odd) & warm, odd, 0.0)
+        ends = _ends(level[:-1], deviation[:-1])
+        low, high = np.where(warm, numbers["anchor"] + centre + unit * ends, np.nan)
+        return odd.max(axis=0), low, high, _pattern(odd.argmax(axis=0), z, level[:-1], deviation[:-1])
 
 
-def _views(fields: Fields, now: FloatArray, z: FloatArray, ok: BoolArray) -> FloatArray:
-    """Fold ``z`` (S,) into the four slower views and return them, (S, 4): peak, level, unrest, time of
-    day."""
-    n = fields["count"]
-    turn = n % FAST == 0
-    before, peak = fields["peak_before"], fields["peak"]
-    before[:] = np.where(ok & turn, np.where(n == 0, z, peak), before)
-    peak[:] = np.where(ok, np.where(turn, z, np.maximum(peak, z)), peak)
-
-    slow = np.where(ok, np.maximum(1.0 / (n + 1.0), 2.0 / (SLOW + 1.0)), 0.0)
-    fast = np.where(ok, np.maximum(1.0 / (n + 1.0), 2.0 / (FAST + 1.0)), 0.0)
-    level, square, off_season = fields["level"], fields["square"], fields["off_season"]
-    level += slow * (z - level)
-    square += slow * (z * z - square)
-    unrest = np.sqrt(np.maximum(square - level * level, 0.0))
-
-    slot = np.floor(np.where(ok, now, 0.0) % DAY * (SLOTS / DAY)).astype(np.intp)
-    moved = np.flatnonzero(ok & (slot != fields["slot"]))
-    if len(moved):
-        _learn_season(fields, moved, slot[moved])
-    fields["slot_sum"] += np.where(ok, z, 0.0)
-    fields["slot_count"] += ok
-    usual = fields["season"][np.arange(len(z)), slot].astype(np.float64)
-    off_season += fast * (np.where(np.isnan(usual), 0.0, z - usual) - off_season)
-    fields["compared"] += ok & ~np.isnan(usual)
-    return np.column_stack([np.maximum(peak, before), level, unrest, off_season])
+def _ends(level: FloatArray, deviation: FloatArray) -> FloatArray:
+    """Return the ends (2, T, S) of the expected range, in units from the centre of the scale."""
+    reach = 3.0 * deviation + 5.0 * GRAIN
+    ends: FloatArray = np.sinh(np.minimum(np.maximum(np.array([level - reach, level + reach]), -40.0), 40.0))
+    return ends
 
 
-def _stuck(fields: Fields, y: FloatArray, ok: BoolArray, n: FloatArray) -> FloatArray:
-    """Return the surprise (S,) of a value that does not change, in a series whose values usually do."""
-    run, longest, usual = fields["run"], fields["longest"], fields["usual_run"]
-    changed = ok & (n > 0) & (y != fields["previous"])
-    longest[:] = np.where(changed, np.maximum(longest, run), longest)
-    usual[:] = np.where(changed, usual + (run - usual) / RUNS, usual)
-    run[:] = np.where(changed, 0.0, run + ok)
-    fields["previous"][:] = np.where(ok, y, fields["previous"])
+def _means(
+    before: FloatArray,
+    z: FloatArray,
+    usual: FloatArray,
+    change: tuple[BoolArray, FloatArray],
+    n: FloatArray,
+    ok: BoolArray,
+) -> FloatArray:
+    """Fold samples into the running means ``before`` (4, S), in place; return them before the first and after each row
+    (T + 1, 4, S): level, square, difference from the usual, length of the runs that ended in a ``change``.
+    """
+    x = np.empty((len(z), *before.shape))
+    x[:, 0], x[:, 1], x[:, 3] = z, z * z, change[1]
+    x[:, 2] = np.where(np.isnan(usual), 0.0, z - usual)
+    rates = 2.0 / (np.array([SLOW, SLOW, FAST, np.inf])[:, None] + 1.0)
+    rate = np.maximum((ok / (n + 1.0))[:, None], ok[:, None] * rates)
+    rate[:, 3] = change[0] / RUNS
+    means = np.empty((len(z) + 1, *before.shape))
+    means[0] = before
+    for row, mean in enumerate(means[:-1]):
+        np.add(mean, rate[row] * (x[row] - mean), out=means[row + 1])
+    before[:] = means[-1]
+    return means
+
+
+def _peak(numbers: Numbers, z: FloatArray, n: FloatArray, ok: BoolArray) -> FloatArray:
+    """Return the maximum of this stretch of ``FAST`` samples and the one before (T, S)."""
+    turn = ok & (n % FAST == 0)
+    peak, before = numbers["peak"], numbers["peak_before"]
+    top = np.where(ok, z, -np.inf)
+    for start, end in spans(turn):
+        np.copyto(before, peak, where=turn[start])
+        np.copyto(peak, -np.inf, where=turn[start])
+        np.maximum(top[start], peak, out=top[start])
+        stretch = np.maximum.accumulate(top[start:end], axis=0)
+        peak[:] = stretch[-1]
+        np.maximum(stretch, before, out=top[start:end])
+    return np.where(ok, top, 0.0)
+
+
+def _usual(
+    records: StateArray,
+    numbers: Numbers,
+    times: FloatArray,
+    z: FloatArray,
+    ok: BoolArray,
+    at: NDArray[np.intp],
+) -> FloatArray:
+    """Return the usual value at each sample's time of day (T, S), NaN where none is known; learn from the samples."""
+    slot = np.floor(np.where(ok, times, 0.0) % DAY * (SLOTS / DAY))
+    moved = ok & (slot != held(slot, numbers["slot"], at)[:-1])
+    place, each = slot.astype(np.intp), np.arange(z.shape[1])
+    usual, summed = np.empty_like(z), np.where(ok, z, 0.0)
+    for start, end in spans(moved):
+        columns = moved[start].nonzero()[0]
+        if len(columns):
+            _learn_season(records["season"], numbers, columns, slot[start, columns])
+        usual[start:end] = records["season"][each, place[start:end]]
+        # An accumulation adds in the order of time, a sum does not promise to.
+        sums = np.concatenate([numbers["slot_sum"][None], summed[start:end]])
+        numbers["slot_sum"][:] = np.add.accumulate(sums, axis=0)[-1]
+        numbers["slot_count"] += np.add.reduce(ok[start:end], axis=0)
+    return usual
+
+
+def _learn_season(
+    season: NDArray[np.float32], numbers: Numbers, columns: NDArray[np.intp], slot: FloatArray
+) -> None:
+    """Let the usual value of the time of day that has passed learn its mean of today; begin the next."""
+    left, count = numbers["slot"][columns].astype(np.intp), numbers["slot_count"][columns]
+    mean = numbers["slot_sum"][columns] / np.maximum(count, 1.0)
+    usual = season[columns, left].astype(np.float64)
+    learned = np.where(np.isnan(usual), mean, usual + SEASON_RATE * (mean - usual))
+    season[columns, left] = np.where(count > 0, learned, usual)
+    numbers["slot"][columns] = slot
+    numbers["slot_sum"][columns] = 0.0
+    numbers["slot_count"][columns] = 0.0
+
+
+def _runs(
+    numbers: Numbers, y: FloatArray, n: FloatArray, ok: BoolArray, at: NDArray[np.intp]
+) -> tuple[BoolArray, FloatArray, tuple[BoolArray, FloatArray, FloatArray]]:
+    """Return where the value changed, how long it had not before each sample, and what ``_stuck`` asks of the runs: where
+    one goes on, its length, and the longest that ended (all T, S).
+    """
+    values = held(y, numbers["previous"], at)
+    changed = ok & (n > 0) & (y != values[:-1])
+    samples = numbers["run"] + ok.cumsum(axis=0)
+    run = samples - np.maximum.accumulate(np.where(changed, samples, 0.0), axis=0)
+    ran = np.concatenate([numbers["run"][None], run[:-1]])
+    ended = np.where(changed, ran, numbers["longest"])
+    longest = np.maximum.accumulate(np.maximum(ended, numbers["longest"]), axis=0)
+    numbers["previous"][:], numbers["run"][:], numbers["longest"][:] = values[-1], run[-1], longest[-1]
+    return changed, ran, (ok, run, longest)
+
+
+def _stuck(ok: BoolArray, run: FloatArray, longest: FloatArray, usual: FloatArray) -> FloatArray:
+    """Return the surprise (T, S) of a value that does not change, in a series whose values usually do."""
+    if not (run >= 2.0 * FAST).any():
+        return np.zeros_like(run)
     limit = np.maximum(2.0 * FAST, 2.0 * longest)
     # Only for a series that has a habit of changing: counters of rare events rest for as long as they like.
     restless = (longest >= 0) & (usual < 3.0)
@@ -219,55 +294,77 @@ def _stuck(fields: Fields, y: FloatArray, ok: BoolArray, n: FloatArray) -> Float
     return np.where(ok & restless & reached, STUCK * (1.0 + doublings), 0.0)
 
 
-def _learn_season(fields: Fields, rows: NDArray[np.intp], slot: NDArray[np.intp]) -> None:
-    """Let the usual value of the time of day that has passed learn its mean of today; begin the next."""
-    left, count = fields["slot"][rows], fields["slot_count"][rows]
-    mean = fields["slot_sum"][rows] / np.maximum(count, 1.0)
-    usual = fields["season"][rows, left].astype(np.float64)
-    learned = np.where(np.isnan(usual), mean, usual + SEASON_RATE * (mean - usual))
-    fields["season"][rows, left] = np.where(count > 0, learned, usual)
-    fields["slot"][rows] = slot
-    fields["slot_sum"][rows] = 0.0
-    fields["slot_count"][rows] = 0.0
+def _scale(records: StateArray, numbers: Numbers, y: FloatArray, n: FloatArray, ok: BoolArray) -> FloatArray:
+    """Return the scale's centre and unit before each sample and after the last (2, T + 1, S); keep every stride-th sample
+    for it.
+    """
+    scale = np.empty((2, len(y) + 1, y.shape[1]))
+    scale[0], scale[1] = numbers["median"], numbers["spread"]
+    keeps = ok & (n % numbers["stride"] == 0)
+    for row in keeps.any(axis=1).nonzero()[0]:
+        # The stride may have doubled in an earlier row.
+        columns = (keeps[row] & (n[row] % numbers["stride"] == 0)).nonzero()[0]
+        _keep_sample(records["sample"], numbers, columns, y[row, columns])
+        scale[0, row + 1 :] = numbers["median"]
+        scale[1, row + 1 :] = numbers["spread"]
+    # No spread below what float32 can hold, or a constant would have a scale made of rounding.
+    least = 1e-6 * np.maximum(np.abs(numbers["anchor"] + scale[0]), 1e-3)
+    scale[1] = np.maximum(scale[1], least) / BEND
+    return scale
 
 
-def _keep_sample(fields: Fields, y: FloatArray, ok: BoolArray) -> None:
-    """Keep every stride-th value and set median and spread from those kept.
+def _keep_sample(
+    samples: NDArray[np.float32], numbers: Numbers, columns: NDArray[np.intp], y: FloatArray
+) -> None:
+    """Keep ``y`` (K,) among the samples of ``columns`` and set their median and spread from those kept.
 
     When there is no room, every second one is dropped and the stride doubles, up to ``SPAN``; then the
     oldest goes.
     """
-    rows = np.flatnonzero(ok & (fields["count"] % fields["stride"] == 0))
-    if not len(rows):
-        return
-    sample, held = fields["sample"][rows], fields["held"][rows]
-    full = held == SAMPLE
-    thin = full & (fields["stride"][rows] < SPAN)
+    sample, count = samples[columns], numbers["held"][columns].astype(np.intp)
+    full = count == SAMPLE
+    thin = full & (numbers["stride"][columns] < SPAN)
     if thin.any():
         sample[thin, : SAMPLE // 2] = sample[thin, ::2]
         sample[thin, SAMPLE // 2 :] = np.inf
-        held[thin] = SAMPLE // 2
-        fields["stride"][rows[thin]] *= 2.0
+        count[thin] = SAMPLE // 2
+        numbers["stride"][columns[thin]] *= 2.0
     ring = full & ~thin
-    place = np.where(ring, fields["place"][rows], np.minimum(held, SAMPLE - 1))
-    each = np.arange(len(rows))
-    sample[each, place] = y[rows]
-    fields["sample"][rows] = sample
-    fields["place"][rows] = np.where(ring, (place + 1) % SAMPLE, 0)
-    held = np.where(ring, held, held + 1)
-    fields["held"][rows] = held
+    oldest = numbers["place"][columns].astype(np.intp)
+    each = np.arange(len(columns))
+    sample[each, np.where(ring, oldest, np.minimum(count, SAMPLE - 1))] = y
+    samples[columns] = sample
+    numbers["place"][columns] = np.where(ring, (oldest + 1) % SAMPLE, 0)
+    count = np.where(ring, count, count + 1)
+    numbers["held"][columns] = count
     ordered = np.sort(sample, axis=1).astype(np.float64)
-    lower, middle, upper = (ordered[each, np.rint(q * (held - 1)).astype(np.intp)] for q in (0.05, 0.5, 0.95))
-    fields["median"][rows] = middle
-    fields["spread"][rows] = upper - lower
+    lower, middle, upper = (
+        ordered[each, np.rint(q * (count - 1)).astype(np.intp)] for q in (0.05, 0.5, 0.95)
+    )
+    numbers["median"][columns] = middle
+    numbers["spread"][columns] = upper - lower
 
 
 def _pattern(view: NDArray[np.intp], z: FloatArray, level: FloatArray, deviation: FloatArray) -> NDArray[Any]:
     """Name the anomaly by the view that found it."""
-    direction = np.where(z >= level, Pattern.SPIKE, Pattern.DIP)
-    moved = np.where(np.abs(z - level) > 3.0 * deviation, Pattern.SHIFT, Pattern.DRIFT)
-    restless = np.where(deviation < GRAIN, Pattern.FLAT, Pattern.RHYTHM)
-    rhythm = np.full_like(direction, Pattern.RHYTHM)
-    return np.choose(
-        view, [direction, direction, moved, restless, rhythm, np.full_like(direction, Pattern.FLAT)]
-    )
+    off = z - level
+    names: NDArray[Any] = _PATTERNS[
+        view,
+        (off >= 0).astype(np.intp),
+        (np.abs(off) > 3.0 * deviation).astype(np.intp),
+        (deviation < GRAIN).astype(np.intp),
+    ]
+    return names
+
+
+def _patterns() -> NDArray[np.uint8]:
+    """Return the names by view, whether the value is above its level, far from it, and steady."""
+    names = np.empty((VIEWS + 1, 2, 2, 2), dtype=np.uint8)
+    names[:2, 0], names[:2, 1] = Pattern.DIP, Pattern.SPIKE
+    names[2, :, 0], names[2, :, 1] = Pattern.DRIFT, Pattern.SHIFT
+    names[3, ..., 0], names[3, ..., 1] = Pattern.RHYTHM, Pattern.FLAT
+    names[4], names[5] = Pattern.RHYTHM, Pattern.FLAT
+    return names
+
+
+_PATTERNS = _patterns()

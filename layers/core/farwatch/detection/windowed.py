@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import Fields
 
 WINDOW = 256
 """Values a model is fitted on: isolation forest's usual sample."""
@@ -93,7 +92,7 @@ class Windowed:
         return np.zeros(n_series, self.dtype)
 
     def run(
-        self, fields: Fields, _times: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[NDArray[Any], ...]:
         """See ``Oddness.run``. The expected range is where 98 % of the values the model knows are."""
         raw, kind = np.zeros(x.shape), np.full(x.shape, Pattern.SPIKE, dtype=np.uint8)
@@ -102,7 +101,7 @@ class Windowed:
             taken = np.flatnonzero(ok[:, i])
             if not len(taken):
                 continue
-            ring, count = fields["ring"][i], int(fields["count"][i])
+            ring, count = records["ring"][i], int(records["count"][i])
             held = min(count, RING)
             before = ring[np.arange(count - held, count) % RING]
             # float32 like the ring, or a value would change when it comes back out of it.
@@ -119,7 +118,7 @@ class Windowed:
                 low[rows, i], high[rows, i] = fit.low, fit.high
                 kind[rows, i] = np.where(x[rows, i] >= fit.middle, Pattern.SPIKE, Pattern.DIP)
             ring[np.arange(count, end)[-RING:] % RING] = values[held:][-RING:]
-            fields["count"][i] = end
+            records["count"][i] = end
         return raw, low, high, kind
 
     def _fit(self, known: FloatArray) -> "_Fit":

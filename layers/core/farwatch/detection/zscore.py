@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import Fields, row_by_row
+from farwatch.detection.streaming import row_by_row
 
 WINDOW = 288.0
 """Samples of effective memory: a day at five minutes."""
@@ -25,14 +25,14 @@ class ZScore:
         return np.zeros(n_series, self.dtype)
 
     def run(
-        self, fields: Fields, times: FloatArray, x: FloatArray, ok: BoolArray, /
+        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
     ) -> tuple[NDArray[Any], ...]:
         """See ``Oddness.run``. The expected range is three deviations each way."""
-        return row_by_row(self._step, fields, times, x, ok)
+        return row_by_row(self._step, records, x, ok)
 
     @staticmethod
-    def _step(fields: Fields, _now: FloatArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
-        mean, variance, count = fields["mean"].copy(), fields["variance"], fields["count"]
+    def _step(records: StateArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
+        mean, variance, count = records["mean"].copy(), records["variance"], records["count"]
         deviation = np.sqrt(variance)
         warm = count >= 10
         # A deviation below float noise of the mean is no scale: such a series is constant.
@@ -42,9 +42,9 @@ class ZScore:
         reach = np.where(warm, 10.0 * np.maximum(deviation, floor), np.inf)
         delta = np.clip(x - mean, -reach, reach)
         rate = np.maximum(1.0 / (count + 1.0), 1.0 / WINDOW)
-        fields["mean"] = np.where(ok, mean + rate * delta, mean)
-        fields["variance"] = np.where(ok, (1.0 - rate) * (variance + rate * delta * delta), variance)
-        fields["count"] = np.minimum(count + ok, 2 * WINDOW)
+        records["mean"] = np.where(ok, mean + rate * delta, mean)
+        records["variance"] = np.where(ok, (1.0 - rate) * (variance + rate * delta * delta), variance)
+        records["count"] = np.minimum(count + ok, 2 * WINDOW)
         low = np.where(warm, mean - 3 * deviation, np.nan)
         high = np.where(warm, mean + 3 * deviation, np.nan)
         kind = np.where(x > mean, Pattern.SPIKE, Pattern.DIP)
