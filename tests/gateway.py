@@ -108,7 +108,7 @@ class Gateway:
         user_id = new_id("user")
         address = email or f"{role}-{secrets.token_hex(3)}@example.com"
         user = User(user_id, address, f"A {role}", role, now_ms())
-        self.container.people.add(user, self.container.passwords.hash(PASSWORD))
+        self.container.adapters.people.add(user, self.container.adapters.passwords.hash(PASSWORD))
         return user_id
 
     def sign_in(self, email: str, password: str = PASSWORD) -> Answered:
@@ -118,7 +118,7 @@ class Gateway:
     def as_role(self, role: Role) -> str:
         """Return an access token of a new person with ``role``."""
         user_id = self.add_user(role)
-        user = self.container.people.get(user_id)
+        user = self.container.adapters.people.get(user_id)
         assert user is not None
         answer = self.sign_in(user.email)
         assert answer.status == 200, answer.raw
@@ -161,11 +161,11 @@ def running_gateway(
     api.cache_clear()
     made = container()
     # Real parameters make a hash slow on purpose; here only the logic around it matters.
-    made.passwords = Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    made.adapters.passwords = Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     try:
         yield Gateway(made)
     finally:
-        made.database.close()
-        made.redis.close()
+        made.adapters.database.close()
+        made.adapters.redis.close()
         container.cache_clear()
         api.cache_clear()

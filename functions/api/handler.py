@@ -15,7 +15,11 @@ def api() -> Api:
     """Return the assembled API, built at the first request of this container."""
     made = container()
     return create_api(
-        made.settings, ROUTERS, limits=made.rate_limits, replies=made.replies, access_log=made.audit
+        made.settings,
+        ROUTERS,
+        limits=made.rate_limits,
+        replies=made.adapters.replies,
+        access_log=made.adapters.audit,
     )
 
 

@@ -66,5 +66,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     failed = process_partial_response(
         event=event, record_handler=record_handler, processor=processor, context=context
     )
-    retry_soon(container().sqs, event, failed)
+    retry_soon(container().adapters.sqs, event, failed)
     return failed

@@ -44,5 +44,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     answer = process_partial_response(
         event=event, record_handler=record_handler, processor=processor, context=context
     )
-    retry_soon(container().sqs, event, answer)
+    retry_soon(container().adapters.sqs, event, answer)
     return answer

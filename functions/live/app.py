@@ -23,9 +23,9 @@ def live() -> Live:
     """Return this container's use cases, made at the first event."""
     made = container()
     return Live(
-        made.tickets,
-        made.connections,
-        made.pushed,
+        made.adapters.tickets,
+        made.adapters.connections,
+        made.adapters.pushed,
         ChalicePoster(app.websocket_api, made.settings.websocket_endpoint),
     )
 

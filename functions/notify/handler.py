@@ -35,7 +35,7 @@ def record_handler(record: SQSRecord, current: Round) -> None:
     if again_at is None or received >= LAST_RECEIVE:
         return
     wait_s = max(1, round(again_at / 1000 - time.time()))
-    come_back_in(container().sqs, record.event_source_arn, record.receipt_handle, wait_s)
+    come_back_in(container().adapters.sqs, record.event_source_arn, record.receipt_handle, wait_s)
     raise Unavailable(channel, f"{event.id} is not delivered everywhere; again in {wait_s} s")
 
 

@@ -26,7 +26,7 @@ def first_administrator(home: Home) -> str:
     from farwatch.errors import Conflict
 
     made = container(home)
-    if made.people.count():
+    if made.adapters.people.count():
         return ""
     password = "-".join(secrets.token_hex(2) for _ in range(5))
     try:
@@ -43,7 +43,7 @@ def stock_rules(home: Home) -> None:
     """Install the stock rules that this installation has never had."""
     from farwatch.domain.stock_rules import STOCK_RULES
 
-    container(home).rules.install_stock(STOCK_RULES)
+    container(home).adapters.rules.install_stock(STOCK_RULES)
 
 
 def enrol_this_host(home: Home, api_url: str) -> None:
@@ -59,7 +59,7 @@ def enrol_this_host(home: Home, api_url: str) -> None:
     made = container(home)
     folder = home.path("agent")
     credentials = state.load_credentials(folder)
-    if credentials is not None and made.credentials.agent(credentials.host_id) is not None:
+    if credentials is not None and made.adapters.credentials.agent(credentials.host_id) is not None:
         return
     token = made.enrol.create_enrolment_token(COMMAND_LINE, _now(), name="this machine", lifetime_ms=120_000)
     transport = Transport(api_url, timeout=30.0)
@@ -104,7 +104,7 @@ def enrol_demo(home: Home, api_url: str) -> None:
         new_token=lambda: (
             made.enrol.create_enrolment_token(COMMAND_LINE, _now(), name="demo", max_uses=20).text
         ),
-        is_known=lambda host_id: made.credentials.agent(host_id) is not None,
+        is_known=lambda host_id: made.adapters.credentials.agent(host_id) is not None,
     )
 
 

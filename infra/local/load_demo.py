@@ -20,7 +20,7 @@ def main() -> None:
     """Write what is missing and print one line about it."""
     os.nice(10)
     home = Home(Path(sys.argv[1]))
-    done = load(container(home).metric_store, folder=demo_folder(home))
+    done = load(container(home).adapters.metric_store, folder=demo_folder(home))
     print(f"{done.hosts} hosts, {done.samples:,} samples of history ({done.seconds:.1f} s)")
 
 

@@ -229,10 +229,10 @@ def _replay_history(found: RuleFile, host: str, days: float, data: str | None) -
     now = time.time_ns() // 1_000_000
     start = now - round(days * 86_400_000)
     try:
-        chosen = _host(made.hosts, host)
+        chosen = _host(made.adapters.hosts, host)
         sys.stdout.write(f"{chosen.name} from {_moment(start)} to {_moment(now)} UTC\n")
         for rule in _rules(found):
-            seen = preview(rule, made.hosts, made.metric_store, chosen.id, start, now, now)
+            seen = preview(rule, made.adapters.hosts, made.adapters.metric_store, chosen.id, start, now, now)
             sys.stdout.write("".join(f"{line}\n" for line in _report(rule, seen)))
     except Unavailable as error:
         raise UnusableError(
@@ -241,7 +241,7 @@ def _replay_history(found: RuleFile, host: str, days: float, data: str | None) -
     except FarwatchError as error:
         raise UnusableError(error.message) from error
     finally:
-        made.database.close()
+        made.adapters.database.close()
     return PASSED
 
 

@@ -132,7 +132,7 @@ def _keep_here(result: dict[str, Any]) -> Mapping[str, Any]:
                 COMMAND_LINE, ScanResult(**{**result, "findings": findings}), time.time_ns() // 1_000_000
             )
         finally:
-            made.database.close()
+            made.adapters.database.close()
     except FarwatchError as error:
         raise PublishError(f"the installation in {home.root} could not keep it: {error}") from error
     trend = scan.trend

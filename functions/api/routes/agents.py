@@ -183,7 +183,7 @@ def enrol(body: EnrolIn) -> Response[Enrolment]:
     made = container()
     machine = Machine(**body.model_dump(exclude={"token"}))
     enrolled = made.enrol.enrol(current_caller(), body.token.get_secret_value(), machine, now_ms())
-    host = made.hosts.get(enrolled.host_id)
+    host = made.adapters.hosts.get(enrolled.host_id)
     interval_s = host.interval_s if host is not None else made.settings.default_interval_s
     answer = Enrolment(host_id=enrolled.host_id, credential=enrolled.credential, interval_s=interval_s)
     return created(f"/api/v1/hosts/{enrolled.host_id}", answer)
@@ -207,11 +207,13 @@ def list_agents(
     """Return hosts with the state of their credentials, by host id."""
     made = container()
     bound = {"list": "agents", "retired": retired}
-    after = str(made.cursors.decode(cursor, bound)[0]) if cursor else None
+    after = str(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else None
     found = made.enrol.agents(current_caller(), after_id=after, limit=limit + 1, retired=retired)
     return Page(
         items=[_agent_out(agent) for agent in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1].host_id], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1].host_id], bound)
+        if len(found) > limit
+        else None,
     )
 
 

@@ -199,13 +199,13 @@ def list_anomalies(
     }
     before = None
     if cursor:
-        at, last = made.cursors.decode(cursor, bound)
+        at, last = made.adapters.cursors.decode(cursor, bound)
         before = (int(at), str(last))
-    found = made.anomaly_log.find(wanted, limit + 1, before)
+    found = made.adapters.anomaly_log.find(wanted, limit + 1, before)
     last_shown = found[limit - 1] if len(found) > limit else None
     return Page(
         items=[_out(item) for item in found[:limit]],
-        next_cursor=made.cursors.encode([last_shown.anomaly.at, last_shown.id], bound)
+        next_cursor=made.adapters.cursors.encode([last_shown.anomaly.at, last_shown.id], bound)
         if last_shown
         else None,
     )
@@ -249,7 +249,10 @@ def run_detector(body: DetectBody) -> DetectOut:
 def get_detectors() -> ChoicesOut:
     """Return the choices people have made; elsewhere the default detector watches."""
     return ChoicesOut(
-        items=[ChoiceOut(metric=glob, detector=name) for glob, name in container().anomaly_log.detectors()]
+        items=[
+            ChoiceOut(metric=glob, detector=name)
+            for glob, name in container().adapters.anomaly_log.detectors()
+        ]
     )
 
 
@@ -261,7 +264,7 @@ def put_detectors(body: ChoicesBody) -> ChoicesOut:
     ``isolation_forest`` and ``lof`` look at a host every half minute; the others see each batch as it is stored.
     """
     chosen = [[item.metric, item.detector] for item in body.items]
-    container().hosts.set_fleet_config("detectors", chosen, current_caller().principal.id)
+    container().adapters.hosts.set_fleet_config("detectors", chosen, current_caller().principal.id)
     return ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
 
 
@@ -275,7 +278,7 @@ def put_detectors(body: ChoicesBody) -> ChoicesOut:
 def get_watched() -> WatchedPage:
     """Return, for each host with series that isolation forest or LOF watch, how many they are and how far behind."""
     made = container()
-    chosen = Sensitivity(made.anomaly_log.detectors())
+    chosen = Sensitivity(made.adapters.anomaly_log.detectors())
     if not any(name in SLOW for _, name in chosen.detectors):
         return WatchedPage(items=[])
     return WatchedPage(
@@ -289,7 +292,7 @@ def get_watched() -> WatchedPage:
                 looked_at=None if one.watched is None else one.watched.looked_at,
                 behind_s=None if one.behind_ms is None else one.behind_ms / 1000,
             )
-            for one in standings(made.query.fleet(now_ms()), chosen, made.look_memory)
+            for one in standings(made.query.fleet(now_ms()), chosen, made.adapters.look_memory)
         ]
     )
 

@@ -64,9 +64,11 @@ def list_audit(
         "since": since,
         "until": until,
     }
-    before_seq = int(made.cursors.decode(cursor, bound)[0]) if cursor else None
-    found = made.audit.rows(wanted, before_seq=before_seq, limit=limit + 1)
+    before_seq = int(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else None
+    found = made.adapters.audit.rows(wanted, before_seq=before_seq, limit=limit + 1)
     return Page(
         items=[AuditRow.model_validate({**row, "at": moment(row["at"])}) for row in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1]["seq"]], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1]["seq"]], bound)
+        if len(found) > limit
+        else None,
     )

@@ -241,7 +241,7 @@ def me() -> Me:
 def sessions() -> SessionsOut:
     """Return the caller's live sessions, newest first; their ids stay secret, since tokens name them."""
     principal = current_caller().principal
-    found = container().sessions.of_user(principal.require_user())
+    found = container().adapters.sessions.of_user(principal.require_user())
     return SessionsOut(
         items=[
             SessionOut(

@@ -174,7 +174,8 @@ def list_channels() -> ChannelList:
     """Return every channel, by kind and name."""
     made = container()
     return ChannelList(
-        items=[_out(row) for row in made.manage_channels.all()], email_ready=made.book.ready(Channel.EMAIL)
+        items=[_out(row) for row in made.manage_channels.all()],
+        email_ready=made.adapters.book.ready(Channel.EMAIL),
     )
 
 
@@ -268,7 +269,7 @@ def test_channel(channel_id: ChannelId, body: TestBody) -> Tried:
     """Send a test message, and the end of it, over the channel and wait for what the far side says."""
     made = container()
     principal = current_caller().principal
-    person = made.audience.get(principal.id) if principal.kind is PrincipalKind.USER else None
+    person = made.adapters.audience.get(principal.id) if principal.kind is PrincipalKind.USER else None
     address = body.address or (person.preferences.address if person is not None else "")
     row = made.manage_channels.get(channel_id)
     if row.kind is Channel.EMAIL and not address:

@@ -78,14 +78,14 @@ def list_deliveries(
     bound = {"list": "deliveries", "status": list(wanted.state), "channel": channel, "incident": incident_id}
     before = None
     if cursor:
-        at, last = made.cursors.decode(cursor, bound)
+        at, last = made.adapters.cursors.decode(cursor, bound)
         before = (int(at), str(last))
-    found = made.deliveries.find(wanted, limit=limit + 1, before=before)
+    found = made.adapters.deliveries.find(wanted, limit=limit + 1, before=before)
     names = made.recipient_names()
     last_shown = found[limit - 1] if len(found) > limit else None
     return Page(
         items=[delivery_out(delivery, names) for delivery in found[:limit]],
-        next_cursor=made.cursors.encode([last_shown.created_at, last_shown.id], bound)
+        next_cursor=made.adapters.cursors.encode([last_shown.created_at, last_shown.id], bound)
         if last_shown
         else None,
     )
@@ -96,11 +96,11 @@ def list_deliveries(
 def get_delivery(delivery_id: DeliveryId) -> DeliveryDetail:
     """Return the delivery with every attempt."""
     made = container()
-    delivery = made.deliveries.get(delivery_id)
+    delivery = made.adapters.deliveries.get(delivery_id)
     if delivery is None:
         raise NotFound("there is no such delivery", code="unknown_delivery")
     shown = delivery_out(delivery, made.recipient_names())
-    attempts = made.deliveries.attempts(delivery_id)
+    attempts = made.adapters.deliveries.attempts(delivery_id)
     return DeliveryDetail(
         **shown.model_dump(), history=[AttemptOut.model_validate(attempt) for attempt in attempts]
     )
@@ -116,10 +116,10 @@ def get_delivery(delivery_id: DeliveryId) -> DeliveryDetail:
 def redrive(delivery_id: DeliveryId) -> DeliveryOut:
     """Let a failed, dead or suppressed delivery be tried again; it is sent within a minute."""
     made = container()
-    delivery = made.deliveries.redrive(delivery_id, now_ms())
-    event = made.deliveries.event(delivery.event_id)
+    delivery = made.adapters.deliveries.redrive(delivery_id, now_ms())
+    event = made.adapters.deliveries.event(delivery.event_id)
     if event is not None:
-        made.topic.publish([event], delivery.channel)
+        made.adapters.topic.publish([event], delivery.channel)
     return delivery_out(delivery, made.recipient_names())
 
 

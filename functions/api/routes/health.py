@@ -75,7 +75,7 @@ def health() -> Health:
 def check_parts() -> list[Part]:
     """Ask every store in turn; a store that fails is a part that is down, never an exception."""
     made = container()
-    return [_ask("postgres", made.database.ping), _ask("redis", made.redis_ping)]
+    return [_ask("postgres", made.adapters.database.ping), _ask("redis", made.adapters.redis_ping)]
 
 
 def _ask(name: str, ping: Callable[[], object]) -> Part:

@@ -99,9 +99,9 @@ def change_host(host_id: HostId, change: HostChange) -> HostOut:
             f"{empty[0]} cannot be null", [FieldError(f"body.{name}", "cannot be null") for name in empty]
         )
     made = container()
-    if changes and not made.hosts.update(host_id, changes):
+    if changes and not made.adapters.hosts.update(host_id, changes):
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
-    made.agent_cache.forget_intervals()
+    made.adapters.agent_cache.forget_intervals()
     return _out(made.query.host(host_id, _now()))
 
 
@@ -110,7 +110,7 @@ def change_host(host_id: HostId, change: HostChange) -> HostOut:
 def get_config() -> FleetConfig:
     """Return the fleet-wide settings."""
     made = container()
-    own = made.hosts.fleet_config().get("default_interval_s")
+    own = made.adapters.hosts.fleet_config().get("default_interval_s")
     return FleetConfig(default_interval_s=own if own is not None else made.settings.default_interval_s)
 
 
@@ -119,10 +119,10 @@ def get_config() -> FleetConfig:
 def change_config(change: FleetConfigChange) -> FleetConfig:
     """Set the sampling interval of every host that has none of its own; it reaches agents with their next batch."""
     made = container()
-    made.hosts.set_fleet_config(
+    made.adapters.hosts.set_fleet_config(
         "default_interval_s", change.default_interval_s, current_caller().principal.id
     )
-    made.agent_cache.forget_intervals()
+    made.adapters.agent_cache.forget_intervals()
     return FleetConfig(default_interval_s=change.default_interval_s)
 
 

@@ -185,14 +185,16 @@ def list_incidents(
     bound = {"list": "incidents", **msgspec.to_builtins(wanted)}
     before = None
     if cursor:
-        at, last = made.cursors.decode(cursor, bound)
+        at, last = made.adapters.cursors.decode(cursor, bound)
         before = (int(at), str(last))
-    found = made.incident_store.find(wanted, limit=limit + 1, before=before)
+    found = made.adapters.incident_store.find(wanted, limit=limit + 1, before=before)
     more = len(found) > limit
     last_shown = found[limit - 1] if more else None
     return Page(
         items=[IncidentOut.model_validate(_fields(incident)) for incident in found[:limit]],
-        next_cursor=made.cursors.encode([last_shown.opened_at, last_shown.id], bound) if last_shown else None,
+        next_cursor=made.adapters.cursors.encode([last_shown.opened_at, last_shown.id], bound)
+        if last_shown
+        else None,
     )
 
 
@@ -200,7 +202,7 @@ def list_incidents(
 @requires(Permission.INCIDENTS_READ)
 def get_incident(incident_id: IncidentId) -> Response[IncidentDetail]:
     """Return the incident with its signals, evidence, timeline and deliveries, and its ETag."""
-    incident = container().incident_store.get(incident_id)
+    incident = container().adapters.incident_store.get(incident_id)
     if incident is None:
         raise NotFound("there is no such incident", code="unknown_incident")
     return _answer(incident)
@@ -211,7 +213,7 @@ def get_incident(incident_id: IncidentId) -> Response[IncidentDetail]:
 def open_incident(body: NewIncident) -> Response[IncidentDetail]:
     """Open an incident; people are told as if a signal had."""
     made = container()
-    host = made.hosts.get(body.host_id) if body.host_id is not None else None
+    host = made.adapters.hosts.get(body.host_id) if body.host_id is not None else None
     if body.host_id is not None and host is None:
         raise InvalidInput("there is no such host", [FieldError("body.host_id", "no host has this id")])
     incident = made.incidents.open_by_hand(
@@ -253,7 +255,7 @@ def acknowledge(
 def assign(incident_id: IncidentId, body: AssigneeBody, if_match: IfMatch = None) -> Response[IncidentDetail]:
     """Assign the incident; the assignee is notified in the app."""
     made = container()
-    person = made.people.get(body.assignee) if body.assignee is not None else None
+    person = made.adapters.people.get(body.assignee) if body.assignee is not None else None
     if body.assignee is not None and person is None:
         raise InvalidInput("there is no such person", [FieldError("body.assignee", "nobody has this id")])
     return _answer(
@@ -320,7 +322,7 @@ def _actor() -> str:
     principal = current_caller().principal
     if principal.kind is not PrincipalKind.USER:
         return f"token {principal.id}"
-    person = container().people.get(principal.id)
+    person = container().adapters.people.get(principal.id)
     return person.name if person is not None else principal.id
 
 
@@ -343,7 +345,9 @@ def _detail(incident: Incident) -> IncidentDetail:
     made = container()
     may_see_deliveries = current_caller().principal.may(Permission.DELIVERIES_READ)
     deliveries = (
-        made.deliveries.find(DeliveryFilter(incident_id=incident.id), limit=200) if may_see_deliveries else []
+        made.adapters.deliveries.find(DeliveryFilter(incident_id=incident.id), limit=200)
+        if may_see_deliveries
+        else []
     )
     names = made.recipient_names() if deliveries else {}
     evidence = [msgspec.to_builtins(item) for item in incident.evidence]
@@ -351,8 +355,12 @@ def _detail(incident: Incident) -> IncidentDetail:
     return IncidentDetail.model_validate(
         {
             **_fields(incident),
-            "signals": [msgspec.to_builtins(item) for item in made.incident_store.signals(incident.id)],
-            "timeline": [msgspec.to_builtins(line) for line in made.incident_store.timeline(incident.id)],
+            "signals": [
+                msgspec.to_builtins(item) for item in made.adapters.incident_store.signals(incident.id)
+            ],
+            "timeline": [
+                msgspec.to_builtins(line) for line in made.adapters.incident_store.timeline(incident.id)
+            ],
             "evidence": evidence[-1] if evidence else None,
             "earlier_evidence": evidence[:-1],
             "suggested_fixes": fixes_for(newest.metric, newest.kind) if newest is not None else (),

@@ -84,14 +84,14 @@ def list_notifications(
     bound = {"list": "notifications", "user": user_id, "unread": unread}
     before = None
     if cursor:
-        at, last = made.cursors.decode(cursor, bound)
+        at, last = made.adapters.cursors.decode(cursor, bound)
         before = (int(at), str(last))
-    found = made.inbox.find(user_id, unread=unread, limit=limit + 1, before=before)
+    found = made.adapters.inbox.find(user_id, unread=unread, limit=limit + 1, before=before)
     last_shown = found[limit - 1] if len(found) > limit else None
     return NotificationPage(
         items=[_out(notification) for notification in found[:limit]],
-        unread=made.inbox.unread(user_id),
-        next_cursor=made.cursors.encode([last_shown.created_at, last_shown.id], bound)
+        unread=made.adapters.inbox.unread(user_id),
+        next_cursor=made.adapters.cursors.encode([last_shown.created_at, last_shown.id], bound)
         if last_shown
         else None,
     )
@@ -102,7 +102,7 @@ def list_notifications(
 def mark_all_read() -> MarkedRead:
     """Mark every notification of yours as read."""
     user_id = current_caller().principal.require_user()
-    return MarkedRead(marked=container().inbox.mark_read(user_id, None, now_ms()))
+    return MarkedRead(marked=container().adapters.inbox.mark_read(user_id, None, now_ms()))
 
 
 @router.post(
@@ -116,7 +116,7 @@ def mark_all_read() -> MarkedRead:
 def mark_read(notification_id: NotificationId) -> Response[None]:
     """Mark one notification of yours as read; doing so again changes nothing."""
     user_id = current_caller().principal.require_user()
-    inbox = container().inbox
+    inbox = container().adapters.inbox
     if not inbox.mark_read(user_id, notification_id, now_ms()) and not inbox.has(user_id, notification_id):
         raise NotFound("you have no such notification", code="unknown_notification")
     return no_content()
@@ -131,7 +131,7 @@ def list_events(
     """Return the pushes after a sequence number, as far as they are kept (an hour, and the last few hundred)."""
     principal = current_caller().principal
     viewer = Viewer(principal.require_user(), principal.role or Role.GUEST, principal.session_id or "")
-    found = replayed(container().pushed, viewer, topic, after)
+    found = replayed(container().adapters.pushed, viewer, topic, after)
     return Pushes(items=[PushOut.model_validate(item) for item in found])
 
 

@@ -159,13 +159,15 @@ def list_forecasts(
     bound = {"list": "forecasts", "host": host_id, "metric": metric, "model": model}
     before = None
     if cursor:
-        at, last = made.cursors.decode(cursor, bound)
+        at, last = made.adapters.cursors.decode(cursor, bound)
         before = (int(at), str(last))
-    found = made.forecast_store.find(host_id, metric, model, limit + 1, before)
+    found = made.adapters.forecast_store.find(host_id, metric, model, limit + 1, before)
     last_shown = found[limit - 1] if len(found) > limit else None
     return Page(
         items=[_out(item) for item in found[:limit]],
-        next_cursor=made.cursors.encode([last_shown.made_at, last_shown.id], bound) if last_shown else None,
+        next_cursor=made.adapters.cursors.encode([last_shown.made_at, last_shown.id], bound)
+        if last_shown
+        else None,
     )
 
 
@@ -173,7 +175,7 @@ def list_forecasts(
 @requires(Permission.FORECASTS_READ)
 def accuracy(host_id: MaybeHost = None, metric: MaybeMetric = None) -> AccuracyList:
     """Return, by model, how forecasts compared with what came."""
-    found = container().forecast_store.accuracy(host_id, metric)
+    found = container().adapters.forecast_store.accuracy(host_id, metric)
     return AccuracyList(items=[ModelAccuracyOut.model_validate(item) for item in found])
 
 
@@ -198,7 +200,7 @@ def capacity(host_id: MaybeHost = None) -> OutlookList:
                 alert=outlook.alert,
                 words=outlook.in_words(),
             )
-            for outlook in container().forecast_store.outlooks(host_id)
+            for outlook in container().adapters.forecast_store.outlooks(host_id)
         ]
     )
 
@@ -207,7 +209,7 @@ def capacity(host_id: MaybeHost = None) -> OutlookList:
 @requires(Permission.FORECASTS_READ)
 def get_forecast(forecast_id: ForecastId) -> ForecastOut:
     """Return the forecast with its values and, once its time has passed, its score."""
-    found = container().forecast_store.get(forecast_id)
+    found = container().adapters.forecast_store.get(forecast_id)
     if found is None:
         raise NotFound(f"there is no forecast {forecast_id}", code="unknown_forecast")
     return _out(found)

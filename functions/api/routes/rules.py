@@ -162,7 +162,7 @@ class RuleList(Answer):
 @requires(Permission.RULES_READ)
 def list_rules() -> RuleList:
     """Return every rule, enabled or not."""
-    return RuleList(items=[_out(rule) for rule in container().rules.all()])
+    return RuleList(items=[_out(rule) for rule in container().adapters.rules.all()])
 
 
 @router.get("/api/v1/rules/<rule_id>", summary="One rule", tags=["rules"], responses=problems(404))
@@ -178,7 +178,7 @@ def get_rule(rule_id: RuleId) -> Response[RuleOut]:
 def create_rule(body: RuleBody) -> Response[RuleOut]:
     """Make the rule; it is in force within ten seconds."""
     rule = to_rule(new_id("rule"), body, stock=False)
-    container().rules.put(rule)
+    container().adapters.rules.put(rule)
     return created(f"/api/v1/rules/{rule.id}", _out(rule))
 
 
@@ -189,7 +189,7 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
     old, version = _found(rule_id)
     check_if_match(if_match, version)
     rule = to_rule(rule_id, body, stock=old.stock)
-    now_at = container().rules.put(rule, expected_version=version if if_match is not None else None)
+    now_at = container().adapters.rules.put(rule, expected_version=version if if_match is not None else None)
     if now_at is None:
         raise PreconditionFailed("somebody changed it first: read it again and repeat the change")
     return _answer(rule, now_at)
@@ -205,7 +205,7 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
 @requires(Permission.RULES_WRITE)
 def delete_rule(rule_id: RuleId) -> Response[None]:
     """Delete the rule; incidents it holds open resolve with each host's next batch."""
-    if not container().rules.delete(rule_id):
+    if not container().adapters.rules.delete(rule_id):
         raise NotFound(f"there is no rule {rule_id}", code="unknown_rule")
     return no_content()
 
@@ -220,10 +220,12 @@ def delete_rule(rule_id: RuleId) -> Response[None]:
 def rules_of_host(host_id: HostId) -> RuleList:
     """Return the enabled rules whose labels choose the host, by name."""
     made = container()
-    host = made.hosts.get(host_id)
+    host = made.adapters.hosts.get(host_id)
     if host is None:
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
-    return RuleList(items=[_out(rule) for rule in made.rules.all() if applies_to_host(rule, host.labels)])
+    return RuleList(
+        items=[_out(rule) for rule in made.adapters.rules.all() if applies_to_host(rule, host.labels)]
+    )
 
 
 @router.post(
@@ -235,8 +237,8 @@ def preview_rule(body: PreviewBody) -> PreviewOut:
     made = container()
     seen = preview(
         to_rule("rule_preview", body.rule, stock=False),
-        made.hosts,
-        made.metric_store,
+        made.adapters.hosts,
+        made.adapters.metric_store,
         body.host_id,
         body.start,
         body.to,
@@ -264,7 +266,7 @@ def _firing(firing: Firing) -> FiringOut:
 
 
 def _found(rule_id: str) -> tuple[Rule, int]:
-    found = container().rules.get(rule_id)
+    found = container().adapters.rules.get(rule_id)
     if found is None:
         raise NotFound(f"there is no rule {rule_id}", code="unknown_rule")
     return found

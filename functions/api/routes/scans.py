@@ -172,13 +172,15 @@ def list_scans(
     """Return scans, newest first, of one ``target`` or all; with ``newest`` only the newest of each target."""
     made = container()
     bound = {"list": "scans", "target": target, "newest": newest}
-    before = str(made.cursors.decode(cursor, bound)[0]) if cursor else None
+    before = str(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else None
     found = made.scans.page(
         current_caller(), target=target, newest_only=newest, before_id=before, limit=limit + 1
     )
     return Page(
         items=[ScanOut.model_validate(_fields(scan)) for scan in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1].id], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1].id], bound)
+        if len(found) > limit
+        else None,
     )
 
 
@@ -207,12 +209,14 @@ def list_findings(
     made = container()
     severities = tuple(sorted(set(severity or ())))
     bound = {"list": "findings", "scan": scan_id, "severity": severities, "rule": rule, "change": change}
-    after = int(made.cursors.decode(cursor, bound)[0]) if cursor else -1
+    after = int(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else -1
     wanted = FindingFilter(severities, rule, change)
     found = made.scans.findings(current_caller(), scan_id, wanted, after=after, limit=limit + 1)
     return Page(
         items=[_finding(placed) for placed in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1].place], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1].place], bound)
+        if len(found) > limit
+        else None,
     )
 
 

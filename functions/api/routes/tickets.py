@@ -28,7 +28,7 @@ def create_ticket() -> Response[TicketOut]:
     """Return a one-time ticket that carries who you are to the WebSocket."""
     made = container()
     principal = current_caller().principal
-    ticket, expires_in = made.tickets.issue(
+    ticket, expires_in = made.adapters.tickets.issue(
         principal.require_user(), principal.role or Role.GUEST, principal.session_id or "", now_ms()
     )
     answer = TicketOut(ticket=ticket, expires_in=expires_in, url=made.settings.websocket_url)

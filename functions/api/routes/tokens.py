@@ -76,11 +76,13 @@ def list_tokens(
     """
     made = container()
     bound = {"list": "tokens", "mine": mine}
-    after = str(made.cursors.decode(cursor, bound)[0]) if cursor else None
+    after = str(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else None
     found = made.api_tokens.page(current_caller(), mine=mine, after_id=after, limit=limit + 1)
     return Page(
         items=[TokenOut.model_validate(_fields(token)) for token in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1].id], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1].id], bound)
+        if len(found) > limit
+        else None,
     )
 
 

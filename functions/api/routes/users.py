@@ -92,11 +92,13 @@ def list_users(
     """Return everybody, disabled people included, by id."""
     made = container()
     bound = {"list": "users"}
-    after = str(made.cursors.decode(cursor, bound)[0]) if cursor else None
+    after = str(made.adapters.cursors.decode(cursor, bound)[0]) if cursor else None
     found = made.manage_people.page(current_caller(), after_id=after, limit=limit + 1)
     return Page(
         items=[user_out(user) for user in found[:limit]],
-        next_cursor=made.cursors.encode([found[limit - 1].id], bound) if len(found) > limit else None,
+        next_cursor=made.adapters.cursors.encode([found[limit - 1].id], bound)
+        if len(found) > limit
+        else None,
     )
 
 

@@ -58,7 +58,7 @@ class _Body:
 def function(made: Container) -> Invoked:
     api.cache_clear()
     invoked = Invoked()
-    made.__dict__["detect_function"] = DetectFunction(invoked, "detect")
+    made.adapters.__dict__["detect_function"] = DetectFunction(invoked, "detect")
     return invoked
 
 
@@ -88,7 +88,7 @@ def first_id(made: Container) -> str:
 
 
 def test_they_are_listed_newest_first_and_filtered(made: Container, now: int) -> None:
-    made.anomaly_log.append(
+    made.adapters.anomaly_log.append(
         [
             anomaly(now - 3),
             anomaly(now - 2, ROOT, score=0.9),
@@ -107,7 +107,7 @@ def test_they_are_listed_newest_first_and_filtered(made: Container, now: int) ->
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(made: Container, now: int) -> None:
-    made.anomaly_log.append([anomaly(now + i // 2, CPU if i % 2 else ROOT) for i in range(9)])
+    made.adapters.anomaly_log.append([anomaly(now + i // 2, CPU if i % 2 else ROOT) for i in range(9)])
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -122,8 +122,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(made: Container, now: int
 
 
 def test_raising_one_again_leaves_it_as_it_was(made: Container, now: int) -> None:
-    made.anomaly_log.append([anomaly(now, score=0.7)])
-    made.anomaly_log.append([anomaly(now, score=0.1)])
+    made.adapters.anomaly_log.append([anomaly(now, score=0.7)])
+    made.adapters.anomaly_log.append([anomaly(now, score=0.1)])
     _, body = call("GET", "/api/v1/anomalies")
     (item,) = body["items"]
     assert (item["score"], item["since"], item["unit"]) == (0.7, now - 5000, "%")
@@ -136,8 +136,8 @@ def test_one_is_shown_with_the_samples_around_it_and_what_was_expected_of_them(
     times = now - np.arange(900)[::-1] * 5000
     values = 20 + np.random.default_rng(1).normal(0, 1, 900)
     values[-1] = 99.0
-    made.metric_store.write("host_a", SampleBlock(times, (CPU,), values[:, None]), now)
-    made.anomaly_log.append([anomaly(now)])
+    made.adapters.metric_store.write("host_a", SampleBlock(times, (CPU,), values[:, None]), now)
+    made.adapters.anomaly_log.append([anomaly(now)])
     status, body = call("GET", f"/api/v1/anomalies/{first_id(made)}")
     assert status == 200
     around = body["around"]
@@ -160,18 +160,18 @@ def test_an_unknown_one_is_not_found(made: Container) -> None:
 def test_a_false_alarm_raises_the_threshold_of_its_series_and_taking_it_back_lowers_it(
     made: Container, now: int
 ) -> None:
-    made.anomaly_log.append([anomaly(now, score=0.8)])
+    made.adapters.anomaly_log.append([anomaly(now, score=0.8)])
     path = f"/api/v1/anomalies/{first_id(made)}"
     status, body = call("PUT", f"{path}/feedback", body={"verdict": "false_alarm"})
     assert status == 200
     assert (body["feedback"]["verdict"], body["feedback"]["said_by"]) == ("false_alarm", "user_1")
     raised = call("GET", path)[1]["threshold"]
     assert raised > DEFAULT_THRESHOLD
-    assert sensitivity_of(made.anomaly_log, "host_a").thresholds == {CPU: raised}
+    assert sensitivity_of(made.adapters.anomaly_log, "host_a").thresholds == {CPU: raised}
     assert body["score"] == 0.8
 
     assert call("PUT", f"{path}/feedback", body={"verdict": "real"})[0] == 200
-    assert sensitivity_of(made.anomaly_log, "host_a").thresholds == {}
+    assert sensitivity_of(made.adapters.anomaly_log, "host_a").thresholds == {}
     assert call("DELETE", f"{path}/feedback")[0] == 204
     status, problem = call("DELETE", f"{path}/feedback")
     assert (status, problem["code"]) == (404, "no_verdict")
@@ -179,12 +179,12 @@ def test_a_false_alarm_raises_the_threshold_of_its_series_and_taking_it_back_low
 
 
 def test_a_verdict_says_nothing_about_another_detector(made: Container, now: int) -> None:
-    made.anomaly_log.append([anomaly(now, detector="zscore")])
+    made.adapters.anomaly_log.append([anomaly(now, detector="zscore")])
     call("PUT", f"/api/v1/anomalies/{first_id(made)}/feedback", body={"verdict": "false_alarm"})
-    assert sensitivity_of(made.anomaly_log, "host_a").thresholds == {}
+    assert sensitivity_of(made.adapters.anomaly_log, "host_a").thresholds == {}
     chosen = {"items": [{"metric": "cpu.*", "detector": "zscore"}]}
     assert call("PUT", "/api/v1/anomalies/detectors", body=chosen)[0] == 200
-    assert list(sensitivity_of(made.anomaly_log, "host_a").thresholds) == [CPU]
+    assert list(sensitivity_of(made.adapters.anomaly_log, "host_a").thresholds) == [CPU]
 
 
 def test_detectors_are_chosen_by_metric(made: Container) -> None:
@@ -198,7 +198,7 @@ def test_detectors_are_chosen_by_metric(made: Container) -> None:
     }
     assert call("PUT", "/api/v1/anomalies/detectors", body=chosen) == (200, chosen)
     assert call("GET", "/api/v1/anomalies/detectors") == (200, chosen)
-    sensitivity = sensitivity_of(made.anomaly_log, "host_a")
+    sensitivity = sensitivity_of(made.adapters.anomaly_log, "host_a")
     metrics = ("net.drops_per_second", "disk.used_percent", "cpu.percent")
     assert [sensitivity.detector_of(name) for name in metrics] == ["off", "isolation_forest", "iqr"]
     unknown = {"items": [{"metric": "*", "detector": "crystal_ball"}]}
@@ -212,7 +212,7 @@ def test_every_detector_runs_on_demand_and_finds_what_sticks_out(
     times = now - np.arange(800)[::-1] * 5000
     values = 20 + np.random.default_rng(2).normal(0, 1, 800)
     values[700:] += 60.0
-    made.metric_store.write("host_a", SampleBlock(times, (CPU,), values[:, None]), now)
+    made.adapters.metric_store.write("host_a", SampleBlock(times, (CPU,), values[:, None]), now)
     asked = {
         "host_id": "host_a",
         "metric": "cpu.percent",
@@ -239,7 +239,9 @@ def test_running_a_detector_says_what_is_wrong_with_the_question(
     assert call("POST", path, body={**good, "host_id": "host_b"})[0] == 404
     assert call("POST", path, body={**good, "detector": "crystal_ball"})[0] == 422
     assert call("POST", path, Role.VIEWER, body=good)[0] == 403
-    made.metric_store.write("host_a", SampleBlock(np.array([now - 5000]), (CPU,), np.array([[1.0]])), now)
+    made.adapters.metric_store.write(
+        "host_a", SampleBlock(np.array([now - 5000]), (CPU,), np.array([[1.0]])), now
+    )
     function.broken = True
     assert call("POST", path, body=good)[0] == 503
 

@@ -61,7 +61,7 @@ def now(made: Container) -> int:
     times = now - np.arange(720)[::-1] * 5000
     values = 2 + np.random.default_rng(3).normal(0, 0.1, 720)
     values[-1] = 30.0
-    made.metric_store.write("host_a", SampleBlock(times, (LOAD,), values[:, None]), now)
+    made.adapters.metric_store.write("host_a", SampleBlock(times, (LOAD,), values[:, None]), now)
     chosen = {"items": [{"metric": "load.*", "detector": "lof"}]}
     assert call("PUT", "/api/v1/anomalies/detectors", body=chosen) == (200, chosen)
     return now
@@ -75,7 +75,7 @@ def test_a_look_raises_what_is_unusual_and_says_how_far_it_has_come(made: Contai
     assert handler(event(encode_look(Look("host_a", now - 5000, now, now))), CONTEXT) == {
         "batchItemFailures": []
     }
-    (found,) = made.anomaly_log.find(AnomalyFilter(), 10, None)
+    (found,) = made.adapters.anomaly_log.find(AnomalyFilter(), 10, None)
     assert (found.anomaly.key, found.anomaly.detector, found.anomaly.at) == (LOAD, "lof", now)
     (after,) = call("GET", path)[1]["items"]
     assert (after["host_name"], after["series"], after["behind_s"]) == ("web-1", 1, 0.0)
@@ -84,7 +84,7 @@ def test_a_look_raises_what_is_unusual_and_says_how_far_it_has_come(made: Contai
 
 def test_a_choice_that_needs_no_look_is_not_listed(made: Container, now: int) -> None:
     call("PUT", "/api/v1/anomalies/detectors", body={"items": [{"metric": "*", "detector": "iqr"}]})
-    made.look_memory.save("host_a", b"", Watched(now, now, 1))
+    made.adapters.look_memory.save("host_a", b"", Watched(now, now, 1))
     assert call("GET", "/api/v1/anomalies/detectors/watched") == (200, {"items": []})
     assert call("GET", "/api/v1/anomalies/detectors/watched", Role.GUEST)[0] == 403
 
@@ -94,14 +94,14 @@ def test_what_cannot_be_looked_at_comes_back_and_the_others_are_looked_at(made: 
     good = encode_look(Look("host_a", now - 5000, now, now))
     failed = handler(event("{}", gone, good), CONTEXT)
     assert failed == {"batchItemFailures": [{"itemIdentifier": "m-0"}]}
-    assert len(made.anomaly_log.find(AnomalyFilter(detector="lof"), 10, None)) == 1
+    assert len(made.adapters.anomaly_log.find(AnomalyFilter(detector="lof"), 10, None)) == 1
 
 
 def test_an_anomaly_of_a_slow_detector_is_shown_with_its_surroundings_or_without_when_it_is_down(
     made: Container, now: int
 ) -> None:
     handler(event(encode_look(Look("host_a", now - 5000, now, now))), CONTEXT)
-    (found,) = made.anomaly_log.find(AnomalyFilter(), 10, None)
+    (found,) = made.adapters.anomaly_log.find(AnomalyFilter(), 10, None)
 
     class Down:
         def run(self, detector: str, times: list[int], values: list[float]) -> Any:
@@ -109,7 +109,7 @@ def test_an_anomaly_of_a_slow_detector_is_shown_with_its_surroundings_or_without
 
             raise Unavailable("lambda", "down for the test")
 
-    made.__dict__["detect_function"] = Down()
+    made.adapters.__dict__["detect_function"] = Down()
     made.__dict__.pop("anomalies", None)
     assert call("GET", f"/api/v1/anomalies/{found.id}")[1]["around"] is None
 
@@ -120,7 +120,7 @@ def test_an_anomaly_of_a_slow_detector_is_shown_with_its_surroundings_or_without
             scored = handler({"detector": detector, "times": times, "values": values}, CONTEXT)
             return Scored(scored["score"], scored["low"], scored["high"], scored["pattern"])
 
-    made.__dict__["detect_function"] = Up()
+    made.adapters.__dict__["detect_function"] = Up()
     made.__dict__.pop("anomalies", None)
     around = call("GET", f"/api/v1/anomalies/{found.id}")[1]["around"]
     assert around["times"][-1] == now

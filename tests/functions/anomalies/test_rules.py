@@ -40,7 +40,7 @@ def test_a_rule_is_tried_on_history_and_not_saved(made: Container) -> None:
     values = np.full((600, 2), 50.0)
     values[100:300, 0] = 95.0
     keys = tuple(SeriesKey.of("disk.used_percent", {"mount": mount}) for mount in ("/", "/data"))
-    made.metric_store.write("host_a", SampleBlock(times, keys, values), start)
+    made.adapters.metric_store.write("host_a", SampleBlock(times, keys, values), start)
     asked = {"rule": RULE, "host_id": "host_a", "from": start, "to": start + 3_600_000}
     status, body = call("POST", "/api/v1/rules/preview", body=asked)
     assert status == 200
@@ -64,7 +64,7 @@ def test_what_cannot_be_tried_is_refused_by_name(made: Container) -> None:
 
 
 def test_a_host_shows_the_rules_whose_labels_choose_it(made: Container) -> None:
-    with made.database.transaction() as connection:
+    with made.adapters.database.transaction() as connection:
         connection.execute("""UPDATE hosts SET labels = '{"env": "prod-eu"}' WHERE id = 'host_a'""")
     for name, env in (("Chosen", "prod*"), ("Not chosen", "test")):
         body = {**RULE, "name": name, "host_labels": {"env": env}}

@@ -112,7 +112,7 @@ def enrolled_agent(gateway: Gateway, folder: Path, hostname: str = "web-1") -> s
 
 def grow_old(gateway: Gateway, host_id: str, days: float = 40) -> None:
     """Let the host's credential in use have been issued ``days`` ago."""
-    with gateway.container.database.transaction() as connection:
+    with gateway.container.adapters.database.transaction() as connection:
         connection.execute(
             """UPDATE agent_credentials SET issued_at = now() - make_interval(secs => %s)
                WHERE host_id = %s AND activated_at IS NOT NULL AND superseded_at IS NULL""",
@@ -123,7 +123,7 @@ def grow_old(gateway: Gateway, host_id: str, days: float = 40) -> None:
 
 def forget_cached(gateway: Gateway) -> None:
     """Let the half minute pass for which rows are cached."""
-    redis = gateway.container.redis
+    redis = gateway.container.adapters.redis
     for name in redis.keys("credential:*"):
         redis.delete(name)
 
@@ -152,7 +152,7 @@ NO_ANSWER = TransportError("no answer in time")
 
 def credentials_of(gateway: Gateway, host_id: str) -> list[dict[str, Any]]:
     """Return the host's rows, oldest first."""
-    with gateway.container.database.transaction() as connection:
+    with gateway.container.adapters.database.transaction() as connection:
         return connection.execute(
             "SELECT * FROM agent_credentials WHERE host_id = %s ORDER BY issued_at", (host_id,)
         ).fetchall()

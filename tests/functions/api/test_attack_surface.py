@@ -126,7 +126,7 @@ class Target:
         self.other_host, other = gateway.enrolled("other-1")
         self.other_credential = other.split("_")[1]
         note = "ntf_" + "0" * 22
-        gateway.container.inbox.add(
+        gateway.container.adapters.inbox.add(
             Notification(
                 note,
                 self.victim,
@@ -173,7 +173,7 @@ class Target:
 
     def state(self) -> dict[str, Any]:
         """Return what a successful attack would have changed."""
-        with self.gateway.container.database.transaction() as connection:
+        with self.gateway.container.adapters.database.transaction() as connection:
             return {
                 table: connection.execute(
                     f"SELECT count(*) AS n, md5(string_agg({table}::text, '|' ORDER BY {table}::text)) AS h FROM {table}"  # type: ignore[arg-type]
@@ -221,7 +221,7 @@ def _texts_of_schema(schema: dict[str, Any]) -> bool:
 
 
 def test_hostile_text_in_any_field_is_kept_as_it_is_or_refused_and_does_nothing(target: Target) -> None:
-    users = target.gateway.container.people.count()
+    users = target.gateway.container.adapters.people.count()
     tried = 0
     for method, path, operation in OPERATIONS:
         body = json.loads(
@@ -245,8 +245,8 @@ def test_hostile_text_in_any_field_is_kept_as_it_is_or_refused_and_does_nothing(
                     assert shown == text.strip(), place
                 tried += 1
     assert tried > 250
-    assert target.gateway.container.people.count() == users
-    assert verify(target.gateway.container.audit.links()).broken_at is None
+    assert target.gateway.container.adapters.people.count() == users
+    assert verify(target.gateway.container.adapters.audit.links()).broken_at is None
 
 
 def test_hostile_text_in_any_query_is_refused_or_finds_nothing(target: Target) -> None:
@@ -321,7 +321,7 @@ def test_an_agent_brings_samples_and_asks_for_progress_of_its_own_host_only(targ
     from functions.ingest.handler import handler as ingest
 
     verdict = as_agent(target.other_host, target.other_credential)
-    target.gateway.container.hosts.record_stored(target.host, "spool-of-victim", 41, 0, "0.1.0")
+    target.gateway.container.adapters.hosts.record_stored(target.host, "spool-of-victim", 41, 0, "0.1.0")
     path = "/api/v1/metrics/batches/progress"
     event = http_event("GET", path, query={"spool_id": "spool-of-victim"}, verdict=verdict)
     assert target.gateway.send(event, ingest).body["stored_through"] == 0

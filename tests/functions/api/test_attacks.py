@@ -43,7 +43,7 @@ def claims(gateway: Gateway) -> dict[str, Any]:
 
 @pytest.fixture
 def key(gateway: Gateway) -> bytes:
-    return base64.b64decode(gateway.container.secrets.jwt_keys["k1"])
+    return base64.b64decode(gateway.container.adapters.secrets.jwt_keys["k1"])
 
 
 def signed(claims: dict[str, Any], key: bytes, algorithm: str = "HS256", kid: str | None = "k1") -> str:
@@ -235,7 +235,7 @@ def test_what_belongs_to_a_person_is_not_found_by_anybody_else(gateway: Gateway)
     notification = Notification(
         note, victim, "evt_1", "inc_1", "incident.opened", Severity.HIGH, "title", "private", now_ms()
     )
-    assert made.inbox.add(notification)
+    assert made.adapters.inbox.add(notification)
     own = gateway.sign_in("victim@example.com").body["access_token"]
     for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN):
         other = gateway.as_role(role)
@@ -285,7 +285,7 @@ def test_a_kept_answer_is_not_readable_in_redis(gateway: Gateway) -> None:
     admin = gateway.as_role(Role.ADMIN)
     body = {"name": "x", "scopes": ["hosts:read"]}
     made = gateway("POST", "/api/v1/tokens", body, token=admin, headers={"Idempotency-Key": "k"})
-    redis = gateway.container.redis
+    redis = gateway.container.adapters.redis
     kept = [redis.get(name) for name in redis.keys("reply:*")]
     assert len(kept) == 1
     assert made.body["token"].encode() not in kept[0]  # type: ignore[operator]
@@ -430,14 +430,14 @@ def test_ten_thousand_sign_ins_are_mostly_refused_before_they_cost_a_hash(
 ) -> None:
     gateway.add_user(Role.VIEWER, "v@example.com")
     hashed = 0
-    real = gateway.container.passwords.fits
+    real = gateway.container.adapters.passwords.fits
 
     def counting(password: str, stored: str | None) -> bool:
         nonlocal hashed
         hashed += 1
         return real(password, stored)
 
-    monkeypatch.setattr(gateway.container.passwords, "fits", counting)
+    monkeypatch.setattr(gateway.container.adapters.passwords, "fits", counting)
     event = http_event("POST", "/api/v1/auth/login", body={"email": "v@example.com", "password": "guess"})
     statuses = [gateway.send(event, handler).status for _ in range(10_000)]
     assert set(statuses) == {401, 429}

@@ -80,12 +80,12 @@ def tamper(postgres_url: str, statement: str) -> None:
 
 def grow(gateway: Gateway, rows: int = 6) -> None:
     for n in range(rows):
-        gateway.container.audit.record(COMMAND_LINE, action="test", target=f"thing-{n}")
+        gateway.container.adapters.audit.record(COMMAND_LINE, action="test", target=f"thing-{n}")
 
 
 def test_an_untouched_chain_is_whole(gateway: Gateway) -> None:
     grow(gateway)
-    verdict = verify(gateway.container.audit.links())
+    verdict = verify(gateway.container.adapters.audit.links())
     assert (verdict.rows, verdict.head_seq, verdict.broken_at) == (6, 6, None)
 
 
@@ -112,18 +112,18 @@ def test_tampering_is_found_at_the_row(
 ) -> None:
     grow(gateway)
     tamper(postgres_url, statement)
-    assert verify(gateway.container.audit.links()).broken_at == broken_at
+    assert verify(gateway.container.adapters.audit.links()).broken_at == broken_at
 
 
 def test_cutting_off_the_end_is_found_by_a_head_noted_earlier(gateway: Gateway, postgres_url: str) -> None:
     grow(gateway)
-    before = verify(gateway.container.audit.links())
+    before = verify(gateway.container.adapters.audit.links())
     head = (before.head_seq, before.head_hash)
     grow(gateway, 1)
-    assert verify(gateway.container.audit.links(), head).broken_at is None
+    assert verify(gateway.container.adapters.audit.links(), head).broken_at is None
     tamper(postgres_url, "DELETE FROM audit_log WHERE seq > 4")
-    assert verify(gateway.container.audit.links()).broken_at is None
-    assert verify(gateway.container.audit.links(), head).reason.startswith("ends before row 6")
+    assert verify(gateway.container.adapters.audit.links()).broken_at is None
+    assert verify(gateway.container.adapters.audit.links(), head).reason.startswith("ends before row 6")
 
 
 def test_no_secret_ever_reaches_a_row(gateway: Gateway, admin: str, postgres_url: str) -> None:
@@ -149,13 +149,13 @@ def test_no_secret_ever_reaches_a_row(gateway: Gateway, admin: str, postgres_url
 
 
 def test_values_under_secret_sounding_names_are_left_out_whatever_a_caller_passes(gateway: Gateway) -> None:
-    gateway.container.audit.record(
+    gateway.container.adapters.audit.record(
         COMMAND_LINE,
         action="test",
         target="x",
         after={"webhook_url": "https://h/1", "nested": [{"routing_key": "k"}], "token_id": "t", "plain": 1},
     )
-    rows = gateway.container.audit.links()
+    rows = gateway.container.adapters.audit.links()
     text = "".join(link.text for link in rows)
     assert "https://h/1" not in text
     assert '"k"' not in text

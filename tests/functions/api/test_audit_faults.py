@@ -99,7 +99,7 @@ class World:
         """Start with a new person."""
         self.fuse.disarm()
         self.user_id = self.gateway.add_user(Role.OPERATOR)
-        user = self.gateway.container.people.get(self.user_id)
+        user = self.gateway.container.adapters.people.get(self.user_id)
         assert user is not None
         self.email = user.email
 
@@ -110,10 +110,10 @@ class World:
         return self.gateway.verdict(signed_in.body["access_token"])["kind"] == "user"
 
     def sessions(self) -> int:
-        return len(self.gateway.container.sessions.of_user(self.user_id))
+        return len(self.gateway.container.adapters.sessions.of_user(self.user_id))
 
     def rows(self, action: str, outcome: str = "done") -> int:
-        with self.gateway.container.database.transaction() as connection:
+        with self.gateway.container.adapters.database.transaction() as connection:
             found = connection.execute(
                 "SELECT count(*) AS n FROM audit_log WHERE action = %s AND target = %s AND outcome = %s",
                 (action, self.user_id, outcome),
@@ -131,8 +131,8 @@ def stays(request: pytest.FixtureRequest) -> bool:
 def world(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> World:
     gateway.container.__dict__["rate_limits"] = type("Unlimited", (), {"spend": lambda *_: []})()
     fuse = Fuse()
-    fuse_database(gateway.container.database, fuse, monkeypatch)
-    fuse_sessions(gateway.container.sessions, fuse, monkeypatch)
+    fuse_database(gateway.container.adapters.database, fuse, monkeypatch)
+    fuse_sessions(gateway.container.adapters.sessions, fuse, monkeypatch)
     return World(gateway, fuse)
 
 
@@ -200,7 +200,7 @@ def test_a_database_that_is_away_costs_no_refresh_token(
     token = {"refresh_token": gateway.sign_in("v@example.com").body["refresh_token"]}
     fuse = Fuse()
     with monkeypatch.context() as patch:
-        fuse_database(gateway.container.database, fuse, patch)
+        fuse_database(gateway.container.adapters.database, fuse, patch)
         fuse.arm(1, stays=True)
         assert gateway("POST", "/api/v1/auth/refresh", token).status == 503
     assert gateway("POST", "/api/v1/auth/refresh", token).status == 200
@@ -225,7 +225,7 @@ def test_rights_are_taken_away_with_their_row_and_their_sessions_or_not_at_all(
             steps, world.fuse.burns_at = world.fuse.steps, 0
         finally:
             monkey.undo()
-        user = world.gateway.container.people.get(world.user_id)
+        user = world.gateway.container.adapters.people.get(world.user_id)
         assert user is not None
         changed = user.role is Role.GUEST or user.disabled_at is not None
         assert world.rows("user.change") == changed, "the change and its row are one"
@@ -238,7 +238,7 @@ def test_rights_are_taken_away_with_their_row_and_their_sessions_or_not_at_all(
 
 
 def reset_by_link(world: World, signed_in: Answered, arm: Callable[[], None]) -> Answered:
-    user = world.gateway.container.people.get(world.user_id)
+    user = world.gateway.container.adapters.people.get(world.user_id)
     assert user is not None
     from farwatch.domain.rbac import COMMAND_LINE
     from farwatch.http.clock import now_ms
@@ -310,16 +310,18 @@ def test_a_sign_in_on_the_old_password_does_not_outlive_a_reset_that_overtakes_i
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_id = gateway.add_user(Role.VIEWER, "v@example.com")
-    passwords = gateway.container.passwords
+    passwords = gateway.container.adapters.passwords
     real = passwords.fits
 
     def slow(password: str, stored: str | None) -> bool:
         fits = real(password, stored)
-        gateway.container.people.set_password(user_id, passwords.hash(OTHER), 0)  # the reset, meanwhile
+        gateway.container.adapters.people.set_password(
+            user_id, passwords.hash(OTHER), 0
+        )  # the reset, meanwhile
         return fits
 
     with monkeypatch.context() as patch:
         patch.setattr(passwords, "fits", slow)
         assert gateway.sign_in("v@example.com").status == 401
-    assert gateway.container.sessions.of_user(user_id) == []
+    assert gateway.container.adapters.sessions.of_user(user_id) == []
     assert gateway.sign_in("v@example.com", OTHER).status == 200

@@ -35,7 +35,7 @@ def test_a_token_made_in_the_dashboard_enrols_one_machine_once(gateway: Gateway,
     assert enrolled.status == 201
     assert re.fullmatch(r"host_[0-9a-f]+", enrolled.body["host_id"])
     assert re.fullmatch(r"fwa_[0-9a-f]{16}_[0-9a-f]{64}", enrolled.body["credential"])
-    host = gateway.container.hosts.get(enrolled.body["host_id"])
+    host = gateway.container.adapters.hosts.get(enrolled.body["host_id"])
     assert host is not None
     assert (host.name, host.labels) == ("web-3", {"env": "prod", "rack": "1"}), (
         "the administrator's label wins"
@@ -59,7 +59,7 @@ def test_an_expired_revoked_or_made_up_token_enrols_nothing(gateway: Gateway, ad
     real = new_token(gateway, admin).body["token"]
     for made_up in (real[:-1] + ("0" if real[-1] != "0" else "1"), "fwe_x", "", "fwa_" + real[4:]):
         assert enrol(gateway, made_up).status in {401, 422}
-    assert gateway.container.credentials.agents(after_id=None, limit=10, retired=True) == []
+    assert gateway.container.adapters.credentials.agents(after_id=None, limit=10, retired=True) == []
 
 
 def test_a_machine_that_comes_back_after_silence_keeps_its_host(gateway: Gateway, admin: str) -> None:
@@ -72,7 +72,7 @@ def test_a_machine_that_comes_back_after_silence_keeps_its_host(gateway: Gateway
 
 def test_the_same_machine_id_while_the_host_still_reports_is_a_clone(gateway: Gateway, admin: str) -> None:
     first, credential = gateway.enrolled("web-1", machine_id="m-1")
-    gateway.container.hosts.record_stored(first, "spool", 1, now_ms(), "0.1.0")
+    gateway.container.adapters.hosts.record_stored(first, "spool", 1, now_ms(), "0.1.0")
     clone, _ = gateway.enrolled("web-1", machine_id="m-1")
     assert clone != first
     assert gateway.verdict(credential)["kind"] == "agent", "the original goes on"
@@ -183,18 +183,18 @@ def test_a_ticket_carries_a_person_to_the_websocket_once(gateway: Gateway) -> No
         60,
         "wss://live.farwatch.example",
     )
-    who = gateway.container.tickets.redeem(made.body["ticket"])
+    who = gateway.container.adapters.tickets.redeem(made.body["ticket"])
     assert who is not None
     assert who["role"] == "viewer"
-    assert gateway.container.tickets.redeem(made.body["ticket"]) is None
-    assert gateway.container.tickets.redeem("made up") is None
+    assert gateway.container.adapters.tickets.redeem(made.body["ticket"]) is None
+    assert gateway.container.adapters.tickets.redeem("made up") is None
 
 
 def test_with_redis_down_machines_go_on_and_people_are_told_to_wait(
     gateway: Gateway, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host_id, credential = gateway.enrolled()
-    pool = gateway.container.redis.connection_pool
+    pool = gateway.container.adapters.redis.connection_pool
     monkeypatch.setitem(pool.connection_kwargs, "port", 1)
     pool.disconnect()
     pool.reset()

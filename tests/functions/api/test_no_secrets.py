@@ -67,7 +67,7 @@ def full_run(gateway: Gateway) -> list[str]:
 
 
 def keys_of(gateway: Gateway) -> list[str]:
-    stored = gateway.container.secrets
+    stored = gateway.container.adapters.secrets
     return [stored.pepper, *stored.jwt_keys.values()]
 
 
@@ -97,7 +97,7 @@ def test_nothing_secret_is_stored_in_the_clear(gateway: Gateway, postgres_url: s
         for (table,) in tables:
             rows = connection.execute(f'SELECT t::text FROM "{table}" t').fetchall()
             stored += "\n".join(row[0] for row in rows)
-    redis = gateway.container.redis
+    redis = gateway.container.adapters.redis
     for name in redis.scan_iter():
         dumped = redis.dump(name)
         stored += f"{name!r} {dumped!r}"

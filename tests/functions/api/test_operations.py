@@ -36,7 +36,7 @@ def test_the_command_proves_a_whole_log_and_names_a_broken_row(
     gateway: Gateway, tmp_path: Path, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for n in range(4):
-        gateway.container.audit.record(COMMAND_LINE, action="test", target=str(n))
+        gateway.container.adapters.audit.record(COMMAND_LINE, action="test", target=str(n))
     assert verify(tmp_path) == 0
     printed = capsys.readouterr().out
     assert "whole: 4 rows" in printed
@@ -115,10 +115,10 @@ def test_two_machines_with_one_credential_are_noticed_and_one_that_restarts_is_n
             assert not clones.heard(host_id, "spool-a", restart, now_ms())
     noticed = [clones.heard(host_id, spool, 9, now_ms()) for spool in ("a", "b") * 3]
     assert noticed.count(True) == 1
-    agent = made.credentials.agent(host_id)
+    agent = made.adapters.credentials.agent(host_id)
     assert agent is not None
     assert agent.clone_suspected_at is not None
-    rows = [json.loads(link.text)["action"] for link in made.audit.links()]
+    rows = [json.loads(link.text)["action"] for link in made.adapters.audit.links()]
     assert rows.count("agent.clone_suspected") == 1
 
 
@@ -152,9 +152,9 @@ def test_a_weaker_hash_is_renewed_at_the_next_sign_in(gateway: Gateway) -> None:
 
     user_id = gateway.add_user(Role.VIEWER, "v@example.com")
     weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16).hash(PASSWORD)
-    gateway.container.people.set_password(user_id, weak, now_ms())
+    gateway.container.adapters.people.set_password(user_id, weak, now_ms())
     assert gateway.sign_in("v@example.com").status == 200
-    found = gateway.container.people.by_email("v@example.com")
+    found = gateway.container.adapters.people.by_email("v@example.com")
     assert found is not None
     assert found[1] not in {None, weak}
 

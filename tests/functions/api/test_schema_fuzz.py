@@ -73,7 +73,7 @@ class Callers:
         """Return the id of something that exists, for a path parameter."""
         made = self.gateway.container
         if parameter == "host_id":
-            host = next(iter(made.hosts.all()), None)
+            host = next(iter(made.adapters.hosts.all()), None)
             return host.id if host is not None else self.gateway.enrolled()[0]
         if parameter == "user_id":
             return self.gateway.add_user(Role.GUEST)

@@ -97,8 +97,8 @@ def test_connect_subscribe_push_disconnect(sent: list[dict[str, Any]]) -> None:
     assert handler(socket("CONNECT", query={"ticket": "nonsense"}), CONTEXT)["statusCode"] == 401
     assert handler(socket("CONNECT"), CONTEXT)["statusCode"] == 401
     made = container()
-    made.redis.hset("session:s1", "user_id", "user_1")
-    ticket, _ = made.tickets.issue("user_1", Role.VIEWER, "s1", now_ms())
+    made.adapters.redis.hset("session:s1", "user_id", "user_1")
+    ticket, _ = made.adapters.tickets.issue("user_1", Role.VIEWER, "s1", now_ms())
     assert handler(socket("CONNECT", query={"ticket": ticket}), CONTEXT)["statusCode"] == 200
     subscribe = json.dumps({"action": "subscribe", "topics": ["incidents", "fleet"]})
     assert handler(socket("MESSAGE", subscribe), CONTEXT)["statusCode"] == 200

@@ -65,7 +65,7 @@ class Backend:
 
     def send(self, signal: Signal) -> None:
         """Queue a signal as ``process`` does."""
-        self.container.signals.send([signal])
+        self.container.adapters.signals.send([signal])
 
     def pump(self) -> None:
         """Deliver messages to functions until none is visible."""
@@ -165,6 +165,6 @@ def running_backend(
             handlers["signals.fifo"] = take_signals
             yield Backend(made, urls, handlers)
         finally:
-            made.database.close()
-            made.redis.close()
+            made.adapters.database.close()
+            made.adapters.redis.close()
             container.cache_clear()

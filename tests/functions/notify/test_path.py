@@ -30,8 +30,8 @@ def api(backend: Backend) -> Gateway:
 
 @pytest.fixture
 def admin(api: Gateway) -> str:
-    api.container.people.add(
-        _user("user_ada", "ada@example.com", Role.ADMIN), api.container.passwords.hash("x" * 20)
+    api.container.adapters.people.add(
+        _user("user_ada", "ada@example.com", Role.ADMIN), api.container.adapters.passwords.hash("x" * 20)
     )
     return str(api.sign_in("ada@example.com", "x" * 20).body["access_token"])
 
@@ -234,7 +234,7 @@ def test_no_secret_comes_out_of_the_api_or_lies_open_in_the_database(
     raw = api("GET", "/api/v1/channels", token=admin).raw
     assert KEY not in raw
     assert "secretsecret" not in raw
-    with backend.container.database.transaction() as connection:
+    with backend.container.adapters.database.transaction() as connection:
         rows = connection.execute("SELECT secret FROM channels").fetchall()
         audit = connection.execute("SELECT * FROM audit_log").fetchall()
     assert not [
@@ -412,13 +412,13 @@ def test_the_sweep_notices_a_silent_host_and_its_return(backend: Backend, api: G
 
     host_id, _ = api.enrolled("web-9")
     made = container()
-    made.hosts.record_stored(host_id, "spool", 1, now_ms() - 600_000, "0.1.0")
+    made.adapters.hosts.record_stored(host_id, "spool", 1, now_ms() - 600_000, "0.1.0")
     assert set(sweep({}, CONTEXT).values()) == {"ok"}
     backend.pump()
     assert api("GET", "/api/v1/incidents", token=admin).body["items"] == [], (
         "the sweep has only just begun to listen"
     )
-    with made.database.transaction() as connection:
+    with made.adapters.database.transaction() as connection:
         connection.execute("UPDATE sweep_clock SET since = since - 120000")
     sweep({}, CONTEXT)
     sweep({}, CONTEXT)
@@ -426,7 +426,7 @@ def test_the_sweep_notices_a_silent_host_and_its_return(backend: Backend, api: G
     found = incident(api, admin).body
     assert (found["title"], found["severity"]) == ("web-9 is silent", "critical")
     assert "every 5 s" in found["reason"]
-    made.hosts.record_stored(host_id, "spool", 2, now_ms(), "0.1.0")
+    made.adapters.hosts.record_stored(host_id, "spool", 2, now_ms(), "0.1.0")
     sweep({}, CONTEXT)
     backend.pump()
     assert incident(api, admin).body["state"] == "resolved"

@@ -39,8 +39,8 @@ def made(
         monkeypatch.setenv("SAMPLES_QUEUE_URL", queue["QueueUrl"])
         bootstrap.container.cache_clear()
         container = bootstrap.container()
-        with container.database.transaction() as connection:
+        with container.adapters.database.transaction() as connection:
             connection.execute("INSERT INTO hosts (id, name) VALUES ('host_a', 'web-1')")
         yield container
-        container.database.close()
+        container.adapters.database.close()
         bootstrap.container.cache_clear()

@@ -47,12 +47,12 @@ def zipped(body: Any) -> bytes:
 
 
 def queued(made: Container) -> list[WireBatch]:
-    got = made.sqs.receive_message(QueueUrl=made.settings.samples_queue_url, MaxNumberOfMessages=10)
+    got = made.adapters.sqs.receive_message(QueueUrl=made.settings.samples_queue_url, MaxNumberOfMessages=10)
     return [unpack(message["Body"]) for message in got.get("Messages", [])]
 
 
 def test_a_batch_is_queued_and_answered_with_the_standing(made: Container) -> None:
-    made.hosts.record_stored("host_a", "spool-1", 41, 0, "0.1.0")
+    made.adapters.hosts.record_stored("host_a", "spool-1", 41, 0, "0.1.0")
     response = post(zipped(batch(seq=42)))
     assert response["statusCode"] == 202
     body = answer(response)
@@ -113,7 +113,7 @@ def test_only_a_good_agent_credential_opens_the_door(
 
 
 def test_a_retired_host_is_turned_away(made: Container) -> None:
-    with made.database.transaction() as connection:
+    with made.adapters.database.transaction() as connection:
         connection.execute("UPDATE hosts SET retired_at = now()")
     assert answer(post(zipped(batch())))["code"] == "unknown_host"
 
@@ -121,14 +121,16 @@ def test_a_retired_host_is_turned_away(made: Container) -> None:
 def test_without_redis_the_answer_comes_from_the_database(
     made: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made.hosts.record_stored("host_a", "spool-1", 7, 0, "0.1.0")
-    monkeypatch.setattr(made.redis.connection_pool, "connection_kwargs", {"host": "127.0.0.1", "port": 1})
-    made.redis.connection_pool.reset()
+    made.adapters.hosts.record_stored("host_a", "spool-1", 7, 0, "0.1.0")
+    monkeypatch.setattr(
+        made.adapters.redis.connection_pool, "connection_kwargs", {"host": "127.0.0.1", "port": 1}
+    )
+    made.adapters.redis.connection_pool.reset()
     assert answer(post(zipped(batch(seq=8))))["stored_through"] == 7
 
 
 def test_progress_can_be_asked_for_without_sending(made: Container) -> None:
-    made.hosts.record_stored("host_a", "spool-1", 7, 0, "0.1.0")
+    made.adapters.hosts.record_stored("host_a", "spool-1", 7, 0, "0.1.0")
     event = http_event("GET", PATH + "/progress", query={"spool_id": "spool-1"}, verdict=as_agent("host_a"))
     body = answer(handler(event, CONTEXT))
     assert (body["stored_through"], body["interval_s"]) == (7, 5.0)

@@ -61,7 +61,7 @@ def now(made: Container) -> int:
     rng = np.random.default_rng(5)
     cpu = 40 + 20 * np.sin(hours * math.tau / 24) + rng.normal(0, 2, len(times))
     disk = 60 + 4 * np.arange(len(times)) / 96 + rng.normal(0, 0.05, len(times))
-    made.metric_store.write_history(
+    made.adapters.metric_store.write_history(
         "host_a", SampleBlock(times, (CPU, ROOT), np.column_stack([cpu, disk])), 60
     )
     return now
@@ -177,7 +177,7 @@ def test_a_filling_disk_is_foreseen_and_alarms_until_it_is_emptied(made: Contain
 
     emptied = np.arange(now // STEP_MS * STEP_MS, now + 5 * 86_400_000, STEP_MS)
     flat = SampleBlock(emptied, (ROOT,), np.full((len(emptied), 1), 20.0))
-    made.metric_store.write_history("host_a", flat, 60)
+    made.adapters.metric_store.write_history("host_a", flat, 60)
     made.capacities.refresh(now + 5 * 86_400_000)
     assert signals.messages[-1].state is SignalState.RESOLVED
 

@@ -36,7 +36,7 @@ def hour(made: Container) -> int:
     times = np.arange(720) * 5000 + start
     keys = (SeriesKey.of("cpu.percent"), SeriesKey.of("disk.used_percent", {"mount": "/"}))
     values = np.column_stack([np.arange(720) % 100, np.full(720, 40.0)]).astype(float)
-    made.metric_store.write("host_a", SampleBlock(times, keys, values), start)
+    made.adapters.metric_store.write("host_a", SampleBlock(times, keys, values), start)
     return start
 
 
@@ -58,7 +58,7 @@ def test_the_catalogue_is_served() -> None:
 
 
 def test_the_fleet_shows_status_key_metrics_and_the_fullest_disk(made: Container, hour: int) -> None:
-    made.hosts.record_stored("host_a", "s", 1, int(time.time() * 1000), "0.1.0")
+    made.adapters.hosts.record_stored("host_a", "s", 1, int(time.time() * 1000), "0.1.0")
     status, body, _ = call("GET", "/api/v1/hosts", Role.GUEST)
     assert status == 200
     (host,) = body["items"]
@@ -145,11 +145,11 @@ def test_what_a_host_cannot_be_changed_to_is_refused(made: Container, body: dict
 
 
 def test_stock_rules_come_once_and_do_not_come_back(made: Container) -> None:
-    assert made.rules.install_stock(STOCK_RULES) == len(STOCK_RULES)
+    assert made.adapters.rules.install_stock(STOCK_RULES) == len(STOCK_RULES)
     gone = STOCK_RULES[0]
     assert call("DELETE", f"/api/v1/rules/{gone.id}")[0] == 204
-    assert made.rules.install_stock(STOCK_RULES) == 0
-    assert gone.id not in [rule.id for rule in made.rules.all()]
+    assert made.adapters.rules.install_stock(STOCK_RULES) == 0
+    assert gone.id not in [rule.id for rule in made.adapters.rules.all()]
 
 
 RULE = {
