@@ -86,12 +86,29 @@ def _panel(
         "title": series_name(metric, labels),
         "unit": unit,
         "range": [catalogued.get("low"), catalogued.get("high")],
-        "fit": True,
+        "fit": _fit(traces),
         "empty": "There are no samples here any more.",
         "traces": list(traces),
         "spans": [],
         "lines": [],
     }
+
+
+def _fit(traces: Sequence[dict[str, Any]]) -> list[float] | None:
+    """Return the lowest and highest value that must be in sight: all that was measured, and of the expected range as much as
+    is not further away than the measured values are from each other. A young detector expects almost anything.
+    """
+    values = [value for trace in traces if trace.get("kind") != "band" for value in trace["values"]]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    reach = (high - low) or abs(high) * 0.1 or 1.0
+    lows = [value for trace in traces if trace.get("kind") == "band" for value in trace["min"]]
+    highs = [value for trace in traces if trace.get("kind") == "band" for value in trace["max"]]
+    return [
+        min(low, max(min(lows, default=low), low - reach)),
+        max(high, min(max(highs, default=high), high + reach)),
+    ]
 
 
 def _band(run: Run, name: str, metric: MetricInfo) -> dict[str, Any]:

@@ -366,7 +366,8 @@ class Panel {
     let a = low ?? (Number.isFinite(bottom) ? Math.min(0, bottom) : 0);
     let b = high ?? (Number.isFinite(top) ? top : 1);
     for (const line of this.spec.lines || []) if (high === null) b = Math.max(b, line.value);
-    if (this.spec.fit && Number.isFinite(bottom) && Number.isFinite(top)) {
+    if (this.spec.fit) {
+      [bottom, top] = this.spec.fit;
       // What is compared is a range: it fills the panel, with air around it, and zero need not be in sight.
       const air = (top - bottom) * 0.1 || Math.abs(top) * 0.05 || 1;
       a = low === null || low === undefined ? bottom - air : Math.max(low, bottom - air);

@@ -182,6 +182,21 @@ def test_many_samples_become_a_line_a_browser_draws_well() -> None:
     assert max(line["max"]) == 9.0
 
 
+def test_a_young_detector_that_expects_anything_does_not_flatten_the_curve() -> None:
+    run: Any = {
+        "detector": "default",
+        "step_s": 0,
+        "times": [0, 1, 2],
+        "values": [5.0, 6.0, 7.0],
+        "score": [0.0] * 3,
+        "low": [None, -9000.0, 4.0],
+        "high": [None, 9000.0, 8.0],
+        "threshold": 0.5,
+        "found": [],
+    }
+    assert comparison_panel("load.1m", {}, [run], {"name": "load.1m"})["fit"] == [3.0, 9.0]
+
+
 def test_a_choice_says_what_it_comes_to_and_how_far_behind_the_slow_ones_are(
     api: FakeApi, open_page: Open
 ) -> None:
