@@ -36,6 +36,7 @@ from infra.scan.findings import (
 )
 from infra.scan.nodes import Node, Unreadable, parse
 from infra.scan.python_flow import Flow
+from infra.scan.script_text import Exhausted
 from infra.scan.secret_words import looks_random, mask
 from infra.scan.sources import Source, walk
 from infra.scan.suppress import allowances, apply
@@ -95,7 +96,10 @@ def _file(source: Source, bandit: Bandit, templates: list[Source], skipped: list
         skipped.append(Skipped(source.name, "minified; read for known formats of secrets only"))
         return
     yield from secret_assignments.scan_assignments(source, parsed=bool(documents))
-    yield from script_rules.find(source)
+    try:
+        yield from script_rules.find(source)
+    except Exhausted:
+        skipped.append(Skipped(source.name, "too many calls to follow; read in part"))
     yield from settings_rules.in_lines(source)
 
 

@@ -344,7 +344,7 @@ def _crypto(script: Script) -> Iterator[Hit]:
 
 def _server_tls(source: Source) -> Iterator[Hit]:
     for number, line in enumerate(source.lines, 1):
-        if line.lstrip().startswith("#"):
+        if line.lstrip().startswith("#") or len(line) > 4000:
             continue
         if _SERVER_PROTOCOLS.search(line):
             yield Hit(RULES["crypto-tls-old"], number)

@@ -32,6 +32,8 @@ LEXERS: dict[str, type[Lexer]] = {
     GoLexer, ".cs": CSharpLexer, ".php": PhpLexer,
 }  # fmt: skip
 
+MAX_STEPS = 8_000_000
+
 _OPEN, _CLOSE = "([{", ")]}"
 _HARMLESS_CALL = re.compile(
     r"(?<![\w$])(?:[\w$]+\.)*(?:sanitize\w*|sanitise\w*|\w*[eE]scape\w*|encodeURIComponent|Number|parseInt|parseFloat|purify\w*|clean\w*|t|gettext)\("
@@ -51,6 +53,10 @@ _HARMLESS_NAME = re.compile(
 )
 
 
+class Exhausted(ValueError):
+    """A script has more to follow than a scan is willing to."""
+
+
 @dataclass
 class Script:
     """One file: ``code`` has its comments blanked, ``bare`` its strings too (not what they interpolate)."""
@@ -58,6 +64,7 @@ class Script:
     source: Source
     code: str
     bare: str
+    steps: int = 0
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -76,8 +83,15 @@ class Script:
     def expression(self, start: int, *, stops: str = ";") -> tuple[int, int]:
         """Return (start, end) of the expression at ``start``: to a stop or closing bracket at its own depth.
 
-        A line break ends it too, unless an operator stands before or after the break.
+        A line break ends it too, unless an operator stands before or after the break. Raises ``Exhausted``.
         """
+        end = self._end(start, stops)
+        self.steps += end - start
+        if self.steps > MAX_STEPS:
+            raise Exhausted
+        return start, end
+
+    def _end(self, start: int, stops: str) -> int:
         depth = 0
         text = self.bare
         limit = min(len(text), start + 4000)
@@ -88,12 +102,12 @@ class Script:
             elif char in _CLOSE:
                 depth -= 1
                 if depth < 0:
-                    return start, index
+                    return index
             elif (depth == 0 and char in stops) or (
                 depth == 0 and char == "\n" and ";" in stops and self._ends_here(start, index, limit)
             ):
-                return start, index
-        return start, limit
+                return index
+        return limit
 
     def braces(self, offset: int) -> tuple[int, int]:
         """Return (start, end) of what stands between the innermost braces around an offset."""

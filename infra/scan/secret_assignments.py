@@ -42,7 +42,7 @@ _FALLBACK = re.compile(
 )
 # A literal where a script signs tokens or sessions with it.
 _SIGNING = re.compile(
-    r"\b(?:jwt|jsonwebtoken)\s*\.\s*(?:sign|verify)\(\s*(?:[^(),'\"`]|\([^()]*\)|\{[^{}]*\})+,\s*(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).){3,200})(?P=quote)"
+    r"\b(?:jwt|jsonwebtoken)\s*\.\s*(?:sign|verify)\(\s*(?:[^(){},'\"`]|\([^()]*\)|\{[^{}]*\})+,\s*(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).){3,200})(?P=quote)"
     r"|\b(?:session|cookieSession|cookieParser)\(\s*(?:\{[^}]*\b(?:secret|keys)\s*:\s*\[?\s*)?(?P<other>['\"`])(?P<session>(?:(?!(?P=other)).){3,200})(?P=other)"
 )
 _NETRC = re.compile(r"\bpassword\s+(?P<value>\S{4,200})")

@@ -41,6 +41,14 @@ FRAGMENTS = [
     "\x00", "\x1b", "\u202e", "cors({origin:'*'", "jwt.decode(", "eval(location.hash", "lambda", "import os", "@", "#", "\\",
 ]  # fmt: skip
 
+# Functions that call each other twice, level after level: following every path would take for ever.
+MAZE = (
+    "".join(
+        f"def f{level}(a):\n    return f{level + 1}(a + 'x') + f{level + 1}('select ' + a)\n\n\n"
+        for level in range(60)
+    )
+    + "def g(cur, a):\n    cur.execute(f0(a))\n"
+)
 CHAIN = (
     "def f(x, a0):\n" + "".join(f"    a{i + 1} = a{i} + a{i}\n" for i in range(500)) + "    x.execute(a500)\n"
 )
@@ -82,6 +90,14 @@ def test_no_text_of_any_language_breaks_a_scan(tmp_path: Path, suffix: str, text
         ("algorithms.ts", "algorithms: [" * 20_000),
         ("curl.sh", "curl " * 20_000),
         ("safe.html", "{{" * 60_000),
+        ("jquery.js", "$(\n" * 50_000),
+        ("sign.js", "jwt.sign(" + "{}" * 1900),
+        ("derive.js", "pbkdf2(" + "(a)" * 1300),
+        ("tls.conf", "ssl_protocols " * 50_000),
+        ("echo.sh", "echo " * 20_000 + "|"),
+        ("page.html", "<a " + "x " * 900 + "={{a}} " * 300),
+        ("again.py", "def f(cur, a):\n" + "    a = a + a\n" * 2000 + "    cur.execute(a)\n"),
+        ("maze.py", MAZE),
         ("allow.py", ("farwatch" + ": allow[") * 5000),
     ],
 )  # fmt: skip
