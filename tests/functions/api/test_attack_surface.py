@@ -92,6 +92,27 @@ BODIES: dict[str, Any] = {
     "replace_rule": RULE,
     "create_token": {"name": "n", "scopes": ["hosts:read"]},
     "change_user": {"name": "n"},
+    "publish_scan": {
+        "target": "n",
+        "files": 1,
+        "seconds": 1,
+        "findings": [
+            {
+                "rule": "sql-format",
+                "kind": "sql",
+                "severity": "high",
+                "file": "a.py",
+                "line": 1,
+                "column": 1,
+                "snippet": "s",
+                "why": "w",
+                "fix": "f",
+                "cwe": 89,
+                "sources": ["ours"],
+                "fingerprint": "0" * 16,
+            }
+        ],
+    },
 }
 
 
