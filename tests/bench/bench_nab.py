@@ -81,7 +81,7 @@ COPIES: dict[str, Callable[[Series, np.random.Generator], Series]] = {
         lambda x, middle, spread, _: np.sinh(np.clip((x - middle) / (4.0 * spread), -8.0, 8.0))
     ),
 }
-"""Series like the given ones on which nothing was chosen; the labels stay where they are in time."""
+"""Series like the given ones but not the same; the labels stay where they are in time."""
 
 CONSTANTS: list[tuple[Any, str]] = [
     *(

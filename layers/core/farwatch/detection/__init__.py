@@ -11,9 +11,10 @@ that was lost is begun again with ``new_state`` and warms up without alarming. A
 ``numpy.concatenate`` with ``new_state(1)``; series are independent of each other.
 
 Modules: ``interface`` (the protocol and ``Scores``), ``registry`` (names), ``streaming`` (input hygiene),
-``calibration`` (oddness to score, cool-down), ``memory`` (what a series has been), one module per detector,
-``host`` (one score for a whole host), ``explain`` (anomalies in words), ``feedback`` (false alarms move a
-series' threshold), ``state`` (bytes). docs/detection.md explains the methods and shows the figures.
+``calibration`` (oddness to score, cool-down), ``memory`` (what a series has been), ``rows`` (what one row carries
+to the next), one module per detector, ``host`` (one score for a whole host), ``explain`` (anomalies in words),
+``feedback`` (false alarms move a series' threshold), ``state`` (bytes). docs/detection.md explains the methods and
+shows the figures.
 """
 
 from farwatch.detection.calibration import DEFAULT_THRESHOLD

@@ -46,8 +46,8 @@ GRAIN = 0.02
 BEND = 2.0
 """Where the scale turns from linear to logarithmic: at half of the spread from the median."""
 
-FAST, SLOW = 12, 48
-"""Samples that "the last minutes" and "recent" mean: an hour and four at five minutes."""
+FAST, SLOW = 16, 48
+"""Samples that "the last minutes" and "recent" mean: 80 minutes and four hours at five minutes."""
 
 SLOTS = 48
 """Times of day that have a usual value of their own."""

@@ -36,7 +36,7 @@ class Oddness(Protocol):
 
     @property
     def calibrated(self) -> bool:
-        """Whether ``step`` returns surprise (see ``calibration``) rather than raw oddness."""
+        """Whether ``run`` returns surprise (see ``calibration``) rather than raw oddness."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
