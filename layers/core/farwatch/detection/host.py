@@ -1,17 +1,18 @@
 """One score for a whole host from all its metrics: what no single metric shows.
 
 Metrics of a host move together. A host is odd when they no longer do, when several of them do at once what they
-never did, or when it does at four in the morning what it does at noon. Three terms say so, each relative to what is usual
-for this host:
+never did, or when it does at four in the morning what it does at noon. Two terms say so, each relative to what is
+usual for this host:
 
 * *joint*: metrics and their changes, whitened by the running covariance of both, so that every combination of
   metrics that used to be constant is watched as closely as the metrics themselves; the squared mean root of the
   whitened components' sizes (a Mahalanobis distance in which many components count for more than one large one);
-* *novelty*: how far the last minutes of each metric are from anything it has done before (``windows``), relative
-  to how far they usually get: the mean over the metrics of log(1 + distance²);
-* *season*: the mean distance of the metrics from their usual value at this time of day.
+* *novelty*: how far the last minutes of each metric are from anything it has done before (``windows``), once as
+  differences from the usual at that time of day and once as changes from sample to sample. Each distance is relative
+  to how far it usually gets, and counts for more while the metric is not where it usually is at this time of day:
+  the mean over metrics and both views of log(1 + distance² (1 + lateness²)).
 
-The score is the logistic function of a weighted sum of their logarithms, each smoothed over a few samples. It
+The score is the logistic function of the sum of their logarithms, each smoothed over a few samples. It
 stays high while the oddness lasts and has no cool-down: it is a condition, not an event.
 """
 
@@ -35,15 +36,12 @@ REFIT = 48
 MEMORY = 8640.0
 """Samples over which means and covariances forget: a month at five minutes."""
 
-SHRINK = 0.03
+SHRINK = 0.01
 """Added to the correlation's eigenvalues: components with less variance than this are noise of the
 measurement."""
 
 SMOOTH = 0.4
 """Share of the newest sample in the smoothed terms."""
-
-WEIGHTS = np.array([1.0, 1.0, 0.6])
-"""Of the joint, novelty and season terms' logarithms."""
 
 FLOOR = 0.05
 """Added to each term relative to its usual size before the logarithm is taken."""
@@ -54,16 +52,19 @@ CLIP = 30.0
 SAME = 0.01
 """Windows of a metric that differ by less than this part of its standard deviation are the same."""
 
-CENTRE, WIDTH = 2.4, 2.0
-"""The weighted sum that scores a half, and how much more makes it 0.73."""
+CENTRE, WIDTH = 2.25, 1.1
+"""The sum of logarithms that scores a half, and how much more makes it 0.73."""
 
 SLOTS = 48
 """Times of day that have a usual value of their own."""
 
-SEASON_RATE = 0.1
-"""Share of a new sample in the usual value of its time of day."""
+TODAY = 0.5
+"""Share of today in the usual value of a time of day, once it has passed."""
 
 DAY = 86400.0
+
+PATIENCE = 60
+"""Late rows in a row after which the clock was set back, and is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class HostScores:
 class HostDetector:
     """The whole-host score for a host of ``n_metrics`` metrics, one record of state for all of them."""
 
-    version = 2
+    version = 3
 
     def __init__(self, n_metrics: int) -> None:
         if n_metrics < 1:
@@ -94,15 +95,17 @@ class HostDetector:
             [
                 ("last", "<f8"),
                 ("count", "<f8"),
+                ("late", "<f8"),  # rows in a row that were older than ``last``
                 ("previous", "<f8", (n_metrics,)),
                 ("mean", "<f8", (n_metrics,)),
                 ("variance", "<f8", (n_metrics,)),
                 ("season", "<f4", (n_metrics, SLOTS)),
-                ("terms", "<f8", (3,)),
-                ("usual", "<f8", (3,)),
+                ("unseasonal", "<f8", (n_metrics,)),  # mean square of the differences from the season
+                ("terms", "<f8", (2,)),
+                ("usual", "<f8", (2,)),
                 ("covariance", "<f4", (joint, joint)),
                 ("whitening", "<f4", (joint, joint)),
-                *windows.layout(n_metrics),
+                *windows.layout(2 * n_metrics),
             ]
         )
 
@@ -110,10 +113,8 @@ class HostDetector:
         """Return one record that has seen nothing."""
         state = np.zeros(1, self.dtype)
         state["last"] = -np.inf
-        state["previous"] = np.nan
-        state["season"] = np.nan
-        state["usual"] = np.nan
-        state["windows"] = state["recent"] = np.nan
+        for name in ("previous", "mean", "season", "usual", "stretches", "recent"):
+            state[name] = np.nan
         return state
 
     def pack(self, state: StateArray) -> bytes:
@@ -131,19 +132,23 @@ class HostDetector:
         """Score rows ``values`` (T, M) taken at ``times`` (T,) and update ``state`` in place.
 
         NaN marks a metric without a sample; it neither adds to the score nor takes from it. Rows older than
-        the newest seen, or without any value, score 0.
+        the newest seen, or without any value, score 0 and are not learned.
         """
         values = np.asarray(values, dtype=np.float64)
         fields = {name: state[name][0] for name in self.dtype.names or ()}
         score, blame = np.zeros(len(values)), np.zeros(values.shape)
         for row, now in enumerate(np.asarray(times, dtype=np.float64)):
             taken = np.isfinite(values[row])
-            if not taken.any() or not now > fields["last"]:
+            if not taken.any() or not np.isfinite(now):
                 continue
-            fields["last"] = now
+            fields["late"] = 0.0 if now > fields["last"] else fields["late"] + 1.0
+            if 0.0 < fields["late"] < PATIENCE:
+                continue
             x = np.clip(np.where(taken, values[row], 0.0), -1e15, 1e15)
             score[row], blame[row] = self._step(fields, now, x, taken)
-        state["last"], state["count"] = fields["last"], fields["count"]
+            fields["last"] = now
+        for name in ("last", "count", "late"):
+            state[name] = fields[name]
         return HostScores(score, blame)
 
     def _step(
@@ -152,53 +157,84 @@ class HostDetector:
         count = float(fields["count"])
         rate = max(1.0 / (count + 1.0), 1.0 / MEMORY)
         mean, variance, previous = fields["mean"], fields["variance"], fields["previous"]
-        first = taken & np.isnan(previous)
+        first = taken & np.isnan(mean)
         mean[first] = x[first]
         scale = np.sqrt(variance)
         # A metric that never moved has no scale of its own: a fifth of its level will do until it moves.
         scale = np.where(scale > 1e-3 * np.abs(mean), scale, np.where(mean == 0.0, 1.0, 0.2 * np.abs(mean)))
         z = np.where(taken, np.clip((x - mean) / scale, -CLIP, CLIP), 0.0)
-        moved = np.where(taken & ~first, np.clip((x - previous) / scale, -CLIP, CLIP), 0.0)
-        past, recent, quantile = fields["windows"], fields["recent"], fields["quantile"]
-        seen = np.where(taken, x, np.nan)
-        distance = windows.fold(past, recent, quantile, seen, SAME * scale, int(count))
-        novelty = np.log1p(np.minimum(distance, CLIP / SAME) ** 2)
-        slot = int(now % DAY * (SLOTS / DAY))
-        usual = fields["season"][:, slot]
-        late = np.where(np.isnan(usual) | ~taken, 0.0, np.abs((x - usual) / scale)).clip(0.0, CLIP)
+        change = np.where(taken, x, np.nan) - previous
+        moved = np.where(np.isnan(change), 0.0, np.clip(change / scale, -CLIP, CLIP))
+        elapsed = abs(now - float(fields["last"]))
+        off = _off_season(fields["season"], now, elapsed, np.where(taken, x, np.nan), mean, CLIP * scale)
+        novelty = self._novelty(fields, off, change, scale, rate)
 
         pair = np.concatenate([z, moved] if self._sums is None else [z @ self._sums, moved @ self._sums])
         joint = float(np.sqrt(np.abs(pair @ fields["whitening"])).mean() ** 2)
         terms, typical = fields["terms"], fields["usual"]
-        terms += SMOOTH * (np.array([joint, novelty[taken].mean(), late[taken].mean()]) - terms)
+        terms += SMOOTH * (np.array([joint, novelty[taken].mean()]) - terms)
 
+        score, blame = 0.0, np.zeros(len(x))
         if count >= self._warm_up:
             if np.isnan(typical).any():
                 typical[:] = np.maximum(terms, 1e-6)
-            relative = np.log(terms / typical + FLOOR)
-            total = float(WEIGHTS @ relative)
+            total = float(np.log(terms / typical + FLOOR).sum())
             # The usual size is a running median on a logarithmic scale: one outlier moves it as far as any other.
             step = max(1.0 / (1.0 + count - self._warm_up), 1.0 / 1000.0)
             typical *= np.exp(step * np.sign(terms - typical))
-            score = 1.0 / (1.0 + np.exp(-(total - CENTRE) / WIDTH))
-            blame = novelty + late
-        else:
-            score, blame = 0.0, np.zeros(len(x))
+            score, blame = 1.0 / (1.0 + np.exp(-(total - CENTRE) / WIDTH)), novelty
 
         bounded = np.clip(pair, -CLIP, CLIP)
         fields["covariance"] += rate * (np.outer(bounded, bounded) - fields["covariance"])
-        limited = np.clip(z, -CLIP, CLIP) * scale if count > 10 else x - mean
+        limited = z * scale if count > 10 else x - mean
         limited = np.where(taken, limited, 0.0)
         mean += rate * limited
         variance += np.where(taken, rate * ((1.0 - rate) * limited**2 - variance), 0.0)
-        fields["season"][:, slot] = np.where(
-            taken, np.where(np.isnan(usual), x, usual + SEASON_RATE * (x - usual)), usual
-        )
-        previous[taken] = x[taken]
+        previous[:] = np.where(taken, x, np.nan)
         fields["count"] = count + 1.0
         if (count + 1.0) % REFIT == 0:
             fields["whitening"][:] = _whitening(fields["covariance"])
         return score, blame
+
+    @staticmethod
+    def _novelty(
+        fields: dict[str, Any], off: FloatArray, change: FloatArray, scale: FloatArray, rate: float
+    ) -> FloatArray:
+        """Return how new each metric's last minutes are (M,), given the newest differences from its season and from
+        its last sample."""
+        views, floor = np.concatenate([off, change]), SAME * np.concatenate([scale, scale])
+        distance = windows.fold(
+            fields["stretches"], fields["recent"], fields["quantile"], views, floor, int(fields["count"])
+        )
+        unseasonal = fields["unseasonal"]
+        taken = ~np.isnan(off)
+        square = np.where(taken, np.minimum(np.abs(off), CLIP * scale) ** 2, 0.0)
+        lateness = np.where(taken, square / np.maximum(unseasonal, (SAME * scale) ** 2), 0.0)
+        unseasonal += np.where(taken, rate * (square - unseasonal), 0.0)
+        squares = np.minimum(distance, CLIP / SAME).reshape(2, -1) ** 2
+        both: FloatArray = np.log1p(squares * (1.0 + lateness)).mean(axis=0)
+        return both
+
+
+def _off_season(
+    season: NDArray[np.float32], now: float, elapsed: float, x: FloatArray, mean: FloatArray, most: FloatArray
+) -> FloatArray:
+    """Return how far ``x`` (M,), NaN where there is none, is from the usual at this time of day, or from ``mean`` where
+    that is unknown. Let the usual learn, from no difference larger than ``most``.
+
+    Usual values belong to the middle of their slot; in between they lie on a straight line. A slot learns in the
+    measure of the time its samples stand for, so that a day counts the same at any interval.
+    """
+    place = now % DAY / DAY * SLOTS
+    slot = int(place) % SLOTS
+    aside = place - slot - 0.5
+    own, beside = season[:, slot], season[:, (slot + (1 if aside > 0 else -1)) % SLOTS]
+    usual = own + abs(aside) * np.where(np.isnan(beside), 0.0, beside - own)
+    off: FloatArray = x - np.where(np.isnan(usual), mean, usual)
+    share = 1.0 - (1.0 - TODAY) ** min(1.0, elapsed / (DAY / SLOTS))
+    learned = np.where(np.isnan(own), x, own + share * np.clip(off, -most, most))
+    season[:, slot] = np.where(np.isnan(x), own, learned)
+    return off
 
 
 def _whitening(covariance: NDArray[np.float32]) -> FloatArray:
