@@ -93,6 +93,7 @@ class HostDetector:
             self._sums = signs / np.sqrt(n_metrics)
         self.dtype = np.dtype(
             [
+                ("began", "<f8"),
                 ("last", "<f8"),
                 ("count", "<f8"),
                 ("late", "<f8"),  # rows in a row that were older than ``last``
@@ -145,9 +146,11 @@ class HostDetector:
             if 0.0 < fields["late"] < PATIENCE:
                 continue
             x = np.clip(np.where(taken, values[row], 0.0), -1e15, 1e15)
+            if fields["count"] == 0.0 or now < fields["began"]:
+                fields["began"] = now
             score[row], blame[row] = self._step(fields, now, x, taken)
             fields["last"] = now
-        for name in ("last", "count", "late"):
+        for name in ("began", "last", "count", "late"):
             state[name] = fields[name]
         return HostScores(score, blame)
 
@@ -166,7 +169,10 @@ class HostDetector:
         change = np.where(taken, x, np.nan) - previous
         moved = np.where(np.isnan(change), 0.0, np.clip(change / scale, -CLIP, CLIP))
         elapsed = abs(now - float(fields["last"]))
-        off = _off_season(fields["season"], now, elapsed, np.where(taken, x, np.nan), mean, CLIP * scale)
+        usual = _seasonal(fields["season"], now, elapsed, np.where(taken, x, np.nan), CLIP * scale)
+        # On the first day the time of day has no usual value but today's own.
+        known = now - float(fields["began"]) >= DAY
+        off = np.where(taken, x - (np.where(np.isnan(usual), mean, usual) if known else mean), np.nan)
         novelty = self._novelty(fields, off, change, scale, rate)
 
         pair = np.concatenate([z, moved] if self._sums is None else [z @ self._sums, moved @ self._sums])
@@ -216,11 +222,11 @@ class HostDetector:
         return both
 
 
-def _off_season(
-    season: NDArray[np.float32], now: float, elapsed: float, x: FloatArray, mean: FloatArray, most: FloatArray
+def _seasonal(
+    season: NDArray[np.float32], now: float, elapsed: float, x: FloatArray, most: FloatArray
 ) -> FloatArray:
-    """Return how far ``x`` (M,), NaN where there is none, is from the usual at this time of day, or from ``mean`` where
-    that is unknown. Let the usual learn, from no difference larger than ``most``.
+    """Return the usual values (M,) at this time of day, NaN where unknown, and let them learn from ``x`` (M,), NaN where
+    there is none, but from no difference larger than ``most``.
 
     Usual values belong to the middle of their slot; in between they lie on a straight line. A slot learns in the
     measure of the time its samples stand for, so that a day counts the same at any interval.
@@ -229,12 +235,11 @@ def _off_season(
     slot = int(place) % SLOTS
     aside = place - slot - 0.5
     own, beside = season[:, slot], season[:, (slot + (1 if aside > 0 else -1)) % SLOTS]
-    usual = own + abs(aside) * np.where(np.isnan(beside), 0.0, beside - own)
-    off: FloatArray = x - np.where(np.isnan(usual), mean, usual)
+    usual: FloatArray = own + abs(aside) * np.where(np.isnan(beside), 0.0, beside - own)
     share = 1.0 - (1.0 - TODAY) ** min(1.0, elapsed / (DAY / SLOTS))
-    learned = np.where(np.isnan(own), x, own + share * np.clip(off, -most, most))
+    learned = np.where(np.isnan(own), x, own + share * np.clip(x - usual, -most, most))
     season[:, slot] = np.where(np.isnan(x), own, learned)
-    return off
+    return usual
 
 
 def _whitening(covariance: NDArray[np.float32]) -> FloatArray:
