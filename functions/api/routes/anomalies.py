@@ -16,6 +16,7 @@ from farwatch.domain.samples import SeriesKey
 from farwatch.domain.units import unit_of
 from farwatch.http.access import requires
 from farwatch.http.app import no_content
+from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
 from farwatch.http.models import Answer, Body, Limit, Page
 from farwatch.http.openapi import problems
@@ -263,9 +264,12 @@ def put_detectors(body: ChoicesBody) -> ChoicesOut:
 
     ``isolation_forest`` and ``lof`` look at a host every half minute; the others see each batch as it is stored.
     """
+    before = get_detectors()
     chosen = [[item.metric, item.detector] for item in body.items]
     container().adapters.hosts.set_fleet_config("detectors", chosen, current_caller().principal.id)
-    return ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
+    after = ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
+    note_change(before, after)
+    return after
 
 
 @router.get(
@@ -318,7 +322,9 @@ def get_anomaly(anomaly_id: AnomalyId) -> InspectionOut:
 @requires(Permission.ANOMALIES_FEEDBACK)
 def put_feedback(anomaly_id: AnomalyId, body: FeedbackBody) -> AnomalyOut:
     """Keep the verdict. A false alarm raises the threshold of its series within a minute; the anomaly stays."""
-    return _out(container().anomalies.judge(anomaly_id, body.verdict, current_caller().principal.id))
+    judged = _out(container().anomalies.judge(anomaly_id, body.verdict, current_caller().principal.id))
+    note_change(None, judged.feedback)
+    return judged
 
 
 @router.delete(
@@ -331,7 +337,10 @@ def put_feedback(anomaly_id: AnomalyId, body: FeedbackBody) -> AnomalyOut:
 @requires(Permission.ANOMALIES_FEEDBACK)
 def delete_feedback(anomaly_id: AnomalyId) -> Response[None]:
     """Take the verdict back; the threshold is again what the remaining verdicts make it."""
-    container().anomalies.unjudge(anomaly_id)
+    made = container()
+    before = made.adapters.anomaly_log.get(anomaly_id)
+    made.anomalies.unjudge(anomaly_id)
+    note_change(None if before is None else _out(before).feedback, None)
     return no_content()
 
 

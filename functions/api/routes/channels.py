@@ -16,6 +16,7 @@ from farwatch.domain.severity import Severity
 from farwatch.errors import FieldError, InvalidInput
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
+from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
 from farwatch.http.etags import check_if_match, etag_of
 from farwatch.http.models import Answer, Body, Name
@@ -199,6 +200,7 @@ def create_channel(body: NewChannel) -> Response[ChannelOut]:
         settings=_plain(getattr(body, body.kind).model_dump()),
         now=now_ms(),
     )
+    note_change(None, _out(row))
     return created(f"/api/v1/channels/{row.id}", _out(row))
 
 
@@ -241,6 +243,7 @@ def change_channel(
         settings=_plain(settings.get(old.kind.value) or {}),
         version=old.version,
     )
+    note_change(_out(old), _out(row))
     return _answer(row)
 
 
@@ -254,7 +257,10 @@ def change_channel(
 @requires(Permission.CHANNELS_WRITE, audit="channel.delete")
 def delete_channel(channel_id: ChannelId) -> Response[None]:
     """Delete a channel; what it still owed is recorded as failed. Disable it instead to let running alerts end."""
-    container().manage_channels.remove(channel_id)
+    manage = container().manage_channels
+    old = manage.get(channel_id)
+    manage.remove(channel_id)
+    note_change(_out(old), None)
     return no_content()
 
 

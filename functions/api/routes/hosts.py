@@ -10,9 +10,11 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, StringConstraints
 
 from farwatch.bootstrap import container
+from farwatch.domain.hosts import Host
 from farwatch.domain.rbac import Permission
 from farwatch.errors import FieldError, InvalidInput, NotFound
 from farwatch.http.access import requires
+from farwatch.http.changes import note_change
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -99,8 +101,10 @@ def change_host(host_id: HostId, change: HostChange) -> HostOut:
             f"{empty[0]} cannot be null", [FieldError(f"body.{name}", "cannot be null") for name in empty]
         )
     made = container()
+    before = made.adapters.hosts.get(host_id)
     if changes and not made.adapters.hosts.update(host_id, changes):
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
+    note_change(_settings(before), _settings(made.adapters.hosts.get(host_id)))
     made.adapters.agent_cache.forget_intervals()
     return _out(made.query.host(host_id, _now()))
 
@@ -118,12 +122,24 @@ def get_config() -> FleetConfig:
 @requires(Permission.CONFIG_WRITE)
 def change_config(change: FleetConfigChange) -> FleetConfig:
     """Set the sampling interval of every host that has none of its own; it reaches agents with their next batch."""
-    made = container()
+    made, before = container(), get_config()
     made.adapters.hosts.set_fleet_config(
         "default_interval_s", change.default_interval_s, current_caller().principal.id
     )
     made.adapters.agent_cache.forget_intervals()
-    return FleetConfig(default_interval_s=change.default_interval_s)
+    after = FleetConfig(default_interval_s=change.default_interval_s)
+    note_change(before, after)
+    return after
+
+
+def _settings(host: Host | None) -> HostChange | None:
+    """Return what people can set of a host, as it is set."""
+    if host is None:
+        return None
+    interval = host.interval_s if host.interval_overridden else None
+    return HostChange(
+        name=host.name, interval_s=interval, labels=dict(host.labels), may_be_off=host.may_be_off
+    )
 
 
 def _out(view: HostView) -> HostOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +19,7 @@ from farwatch.domain.severity import Severity
 from farwatch.errors import FieldError, InvalidInput, NotFound, PreconditionFailed
 from farwatch.http.access import requires
 from farwatch.http.app import created
+from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
 from farwatch.http.etags import etag_of
 from farwatch.http.models import Answer, Body, Limit, Name, Page
@@ -224,6 +226,7 @@ def open_incident(body: NewIncident) -> Response[IncidentDetail]:
         host=host,
         now=now_ms(),
     )
+    note_change(None, {"title": incident.title, **_standing(incident)})
     return created(f"/api/v1/incidents/{incident.id}", _detail(incident))
 
 
@@ -238,10 +241,11 @@ def acknowledge(
     incident_id: IncidentId, body: NoteBody, if_match: IfMatch = None
 ) -> Response[IncidentDetail]:
     """Acknowledge: PagerDuty stops escalating, and the incident stays quiet until it gets worse."""
-    return _answer(
-        container().incidents.acknowledge(
+    return _changed(
+        incident_id,
+        lambda: container().incidents.acknowledge(
             incident_id, actor=_actor(), note=body.note, now=now_ms(), version=_version(if_match)
-        )
+        ),
     )
 
 
@@ -258,15 +262,16 @@ def assign(incident_id: IncidentId, body: AssigneeBody, if_match: IfMatch = None
     person = made.adapters.people.get(body.assignee) if body.assignee is not None else None
     if body.assignee is not None and person is None:
         raise InvalidInput("there is no such person", [FieldError("body.assignee", "nobody has this id")])
-    return _answer(
-        made.incidents.assign(
+    return _changed(
+        incident_id,
+        lambda: made.incidents.assign(
             incident_id,
             actor=_actor(),
             assignee=body.assignee,
             assignee_name=person.name if person is not None else "",
             now=now_ms(),
             version=_version(if_match),
-        )
+        ),
     )
 
 
@@ -290,14 +295,15 @@ def set_severity(
     incident_id: IncidentId, body: SeverityBody, if_match: IfMatch = None
 ) -> Response[IncidentDetail]:
     """Set the severity. Raising it tells people again; lowering it does not."""
-    return _answer(
-        container().incidents.set_severity(
+    return _changed(
+        incident_id,
+        lambda: container().incidents.set_severity(
             incident_id,
             actor=_actor(),
             severity=body.severity,
             now=now_ms(),
             version=_version(if_match),
-        )
+        ),
     )
 
 
@@ -310,11 +316,30 @@ def set_severity(
 @requires(Permission.INCIDENTS_WRITE, audit="incident.resolve")
 def resolve(incident_id: IncidentId, body: NoteBody, if_match: IfMatch = None) -> Response[IncidentDetail]:
     """Resolve by hand. Signals that still fire stay quiet until they end and start anew, or get worse."""
-    return _answer(
-        container().incidents.resolve(
+    return _changed(
+        incident_id,
+        lambda: container().incidents.resolve(
             incident_id, actor=_actor(), note=body.note, now=now_ms(), version=_version(if_match)
-        )
+        ),
     )
+
+
+def _changed(incident_id: str, act: Callable[[], Incident]) -> Response[IncidentDetail]:
+    """Let ``act`` change the incident, and note how it stood before and after."""
+    before = container().adapters.incident_store.get(incident_id)
+    after = act()
+    note_change(None if before is None else _standing(before), _standing(after))
+    return _answer(after)
+
+
+def _standing(incident: Incident) -> dict[str, Any]:
+    return {
+        "state": incident.status.value,
+        "severity": incident.severity.value,
+        "assignee": incident.assignee,
+        "acknowledged_by": incident.acknowledged_by,
+        "resolution": incident.resolution,
+    }
 
 
 def _actor() -> str:

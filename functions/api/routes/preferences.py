@@ -15,6 +15,7 @@ from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
 from farwatch.errors import PreconditionFailed
 from farwatch.http.access import requires
+from farwatch.http.changes import note_change
 from farwatch.http.etags import etag_of
 from farwatch.http.models import Answer, Body
 from farwatch.http.openapi import problems
@@ -93,12 +94,13 @@ def put_preferences(body: PreferencesBody, if_match: IfMatch = None) -> Response
         personal=personal,
         version=current.version,
     )
+    note_change(_out(current), _out(saved))
     return _answer(saved)
 
 
-def _answer(person: PersonRow) -> Response[PreferencesOut]:
+def _out(person: PersonRow) -> PreferencesOut:
     wanted = person.preferences
-    body = PreferencesOut(
+    return PreferencesOut(
         email=wanted.address,
         channels=Toggles(**{channel.value: channel in wanted.enabled for channel in Channel}),
         min_severity=wanted.min_severity,
@@ -106,9 +108,12 @@ def _answer(person: PersonRow) -> Response[PreferencesOut]:
         slack_webhook_url=masked(person.personal.get("slack_webhook_url")),
         pagerduty_routing_key=masked(person.personal.get("pagerduty_routing_key")),
     )
+
+
+def _answer(person: PersonRow) -> Response[PreferencesOut]:
     return Response(
         status_code=200,
         content_type="application/json",
         headers={"ETag": etag_of(person.version)},
-        body=body,
+        body=_out(person),
     )

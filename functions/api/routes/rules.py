@@ -19,6 +19,7 @@ from farwatch.domain.severity import Severity
 from farwatch.errors import NotFound, PreconditionFailed
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
+from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
 from farwatch.http.etags import check_if_match, etag_of
 from farwatch.http.models import Answer, Body, Name
@@ -179,6 +180,7 @@ def create_rule(body: RuleBody) -> Response[RuleOut]:
     """Make the rule; it is in force within ten seconds."""
     rule = to_rule(new_id("rule"), body, stock=False)
     container().adapters.rules.put(rule)
+    note_change(None, _out(rule))
     return created(f"/api/v1/rules/{rule.id}", _out(rule))
 
 
@@ -192,6 +194,7 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
     now_at = container().adapters.rules.put(rule, expected_version=version if if_match is not None else None)
     if now_at is None:
         raise PreconditionFailed("somebody changed it first: read it again and repeat the change")
+    note_change(_out(old), _out(rule))
     return _answer(rule, now_at)
 
 
@@ -205,8 +208,10 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
 @requires(Permission.RULES_WRITE)
 def delete_rule(rule_id: RuleId) -> Response[None]:
     """Delete the rule; incidents it holds open resolve with each host's next batch."""
+    old, _ = _found(rule_id)
     if not container().adapters.rules.delete(rule_id):
         raise NotFound(f"there is no rule {rule_id}", code="unknown_rule")
+    note_change(_out(old), None)
     return no_content()
 
 

@@ -19,6 +19,7 @@ from farwatch.domain.rbac import Caller, PrincipalKind
 from farwatch.errors import FarwatchError, InvalidInput, Misconfigured, Refused
 from farwatch.http.access import Access, access_of
 from farwatch.http.bodies import DEFAULT_MAX_BODY, check_text, check_utf8, parse_json, raw_body
+from farwatch.http.changes import forget_change, noted_change
 from farwatch.http.idempotency import once, reply_key
 from farwatch.http.limits import check_allowances, rate_limit_headers
 from farwatch.http.principal import caller_of, refusal_of, set_current_caller
@@ -91,6 +92,7 @@ class Api(APIGatewayHttpResolver):
         self._matched = None
         self._allowances = []
         set_current_caller(caller)
+        forget_change()
         logger.set_correlation_id(caller.request_id)
         result = self.resolve(event, context)
         if result.get("body") is None:
@@ -187,12 +189,15 @@ class Api(APIGatewayHttpResolver):
         read = access.audit is not None and response.status_code < 400
         if not (denied or changed or read):
             return
+        before, after = noted_change() if changed else (None, None)
         try:
             self._access_log.record_request(
                 self._caller,
                 action=access.audit or route.func.__name__,
                 target=" ".join(arguments.values()),
                 outcome="denied" if denied else "done",
+                before=before,
+                after=after,
                 detail={"status": response.status_code, "method": route.method, "route": route.path},
             )
         except FarwatchError as error:

@@ -63,6 +63,14 @@ class AccessLog(Protocol):
     """The part of the audit log that the house writes by itself."""
 
     def record_request(
-        self, caller: Caller, *, action: str, target: str, outcome: str, detail: Mapping[str, object]
+        self,
+        caller: Caller,
+        *,
+        action: str,
+        target: str,
+        outcome: str,
+        before: Mapping[str, object] | None = None,
+        after: Mapping[str, object] | None = None,
+        detail: Mapping[str, object],
     ) -> None:
-        """Record that ``caller`` did (or was denied) ``action`` on ``target``."""
+        """Record that ``caller`` did (or was denied) ``action`` on ``target``, and what it changed."""

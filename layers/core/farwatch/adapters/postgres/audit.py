@@ -56,12 +56,28 @@ class PostgresAuditLog:
         self._recorded = caller.request_id
 
     def record_request(
-        self, caller: Caller, *, action: str, target: str, outcome: str, detail: Mapping[str, object]
+        self,
+        caller: Caller,
+        *,
+        action: str,
+        target: str,
+        outcome: str,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        detail: Mapping[str, object],
     ) -> None:
         """Append a row for a request, unless its use case wrote a fuller one already."""
         if caller.request_id and caller.request_id == self._recorded:
             return
-        self.record(caller, action=action, target=target, outcome=outcome, detail=detail)
+        self.record(
+            caller,
+            action=action,
+            target=target,
+            outcome=outcome,
+            before=before,
+            after=after,
+            detail=detail,
+        )
 
     def rows(self, wanted: AuditFilter, *, before_seq: int | None, limit: int) -> Sequence[Mapping[str, Any]]:
         """Return up to ``limit`` entries, newest first, older than ``before_seq``; each with ``seq`` and ``hash``."""
