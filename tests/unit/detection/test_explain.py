@@ -29,6 +29,18 @@ def test_a_spike_is_told_with_the_expected_range_and_how_rare_it_is():
     assert (told.pattern, told.low, told.high, told.every_seconds) == ("spike", 10.0, 20.0, 604_800.0)
 
 
+def test_amounts_are_told_in_units_that_people_read():
+    told = say(one(Pattern.SPIKE, low=204_800.0, high=1_572_864.0), value=52_428_800.0, unit="B/s")
+    assert ": 50 MiB/s, expected 200 KiB/s to 1.5 MiB/s, " in told.text
+
+
+def test_a_new_value_between_known_ones_neither_rose_nor_fell():
+    told = say(one(Pattern.DIP), value=15.0)
+    assert told.text.startswith(
+        "cpu.percent took a value it has not had before, between those it has had: 15 %, within 10 to 20 %"
+    )
+
+
 def test_since_when_is_told_once_it_has_lasted():
     assert say(one(Pattern.SHIFT, since=10_000.0 - 7200.0)).text.endswith("for 2 hours.")
     assert "for " not in say(one(Pattern.SHIFT, since=10_000.0)).text

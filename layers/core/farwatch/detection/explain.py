@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from farwatch.detection.interface import Pattern, Scores
+from farwatch.domain.units import show
 
 _PHRASES = {
     Pattern.NONE: "is as usual",
@@ -15,6 +16,9 @@ _PHRASES = {
     Pattern.SILENCE: "has gone silent",
     Pattern.FLAT: "has gone flat",
 }
+
+_BETWEEN = "took a value it has not had before, between those it has had"
+"""Of a spike or dip inside the expected range: neither high nor low, only new."""
 
 _UNITS = (
     (86400.0 * 365.25, "year"),
@@ -61,10 +65,11 @@ def explain(
     if pattern is Pattern.DIP and value == 0.0 and low is not None and low > 0.0:
         pattern = Pattern.SILENCE
     every = float(scores.rarity[row, column]) * interval
-    parts = [f"{name} {_PHRASES[pattern]}: {_amount(value, unit)}"]
+    inside = low is not None and high is not None and low <= value <= high
+    phrase = _BETWEEN if inside and pattern in {Pattern.SPIKE, Pattern.DIP} else _PHRASES[pattern]
+    parts = [f"{name} {phrase}: {show(value, unit)}"]
     if low is not None and high is not None:
-        inside = low <= value <= high
-        parts.append(f"{'within' if inside else 'expected'} {_amount(low, '')} to {_amount(high, unit)}")
+        parts.append(f"{'within' if inside else 'expected'} {_range(low, high, unit)}")
     if pattern is not Pattern.NONE:
         parts.append(f"seen about once in {duration(every)}")
     if since is not None and time - since >= interval:
@@ -87,7 +92,8 @@ def _known(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-def _amount(value: float, unit: str) -> str:
-    """Return ``value`` with three significant digits (all of them before the point) and its unit."""
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{text} {unit}".rstrip()
+def _range(low: float, high: float, unit: str) -> str:
+    """Return both ends, the unit once where it is the same: "10 to 20 %", "200 KiB/s to 1.5 MiB/s"."""
+    first, last = show(low, unit), show(high, unit)
+    number, _, name = first.partition(" ")
+    return f"{number if name and last.endswith(f' {name}') else first} to {last}"
