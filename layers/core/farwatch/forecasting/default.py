@@ -42,6 +42,8 @@ JUDGED: tuple[str, ...] = (
 )
 TRIM = 0.1
 """The share left out of the mean at each end."""
+WIDER = 1.02
+"""How much wider the intervals are made than the judges say, who have seen what they were fitted to."""
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 
@@ -72,7 +74,10 @@ def _quantiles(history: History, steps: int) -> Floats:
     shares = judges[0].weigh(inputs, scores)
     for judge in judges[1:]:
         shares += judge.weigh(inputs, scores)
-    return trimmed_mean(made.T, shares / len(judges), values[-1])[:steps] * largest
+    said = trimmed_mean(made.T, shares / len(judges), values[-1])[:steps]
+    middle = said[:, 2:3]
+    ends = made.min(axis=0)[:steps, None], made.max(axis=0)[:steps, None]  # nobody said more than that
+    return np.asarray(np.clip(middle + WIDER * (said - middle), *ends) * largest)
 
 
 def trimmed_mean(made: Floats, shares: Floats, about: float) -> Floats:
