@@ -12,9 +12,10 @@ from playwright.sync_api import Browser
 from infra.scan import main
 from tests.e2e import chromium
 from tests.stack.running import RunningStack
+from tests.unit.scan.credentials import made_up_credential
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
-CREDENTIAL = "AKIA" + "Z7Q4M2XKWV3RTB6N"
+CREDENTIAL = made_up_credential()
 HOSTILE = "<img src=x onerror=window.pwned=1>.py"
 
 

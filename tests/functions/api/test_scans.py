@@ -17,6 +17,7 @@ from farwatch.domain.rbac import Role
 from infra.scan import main, scan
 from infra.scan.publish import PublishError, publish, result_of
 from tests.gateway import Answered, Gateway
+from tests.unit.scan.credentials import made_up_credential
 from tests.unit.scan.test_reports import HOSTILE
 from tests.wsgi import WsgiGateway
 
@@ -199,7 +200,7 @@ def tree(tmp_path: Path) -> tuple[Path, str]:
     """A tree with a live-looking credential, a hostile file name and hostile text."""
     root = tmp_path / "shop <b>"
     root.mkdir()
-    credential = "AKIA" + "Z7Q4M2XKWV3RTB6N"
+    credential = made_up_credential()
     (root / "keys.py").write_text(f'aws_access_key_id = "{credential}"\n')
     (root / HOSTILE).write_text(
         "import httpx\nx = httpx.Client(verify=False)  # </pre><script>alert(1)</script>\n"
