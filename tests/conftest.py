@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,17 @@ from tests.stack.running import RunningStack, open_folder, running_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of a whole installation in one process: one installation, and its timings, serve them all."""
+    """Keep all tests of a whole installation in one process: one installation, and its timings, serve them all.
+
+    Tests are handed out by their id, so of several with one id only one would run: that stops the run.
+    """
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()) or item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.stack)
             item.add_marker(pytest.mark.xdist_group("stack"))
+    twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests have one id, and only one of them would run: {twice[0]}")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 
 from tests.e2e import chromium
 from tests.stack.running import RunningStack
@@ -46,11 +46,26 @@ def window(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, double: tuple[FakeApi, str]) -> StorageState:
+    """What a browser keeps of an administrator who has signed in."""
+    context = browser.new_context()
+    chromium.sign_in(context.new_page(), double[1], "admin@example.org", PASSWORD)
+    kept = context.storage_state()
+    context.close()
+    return kept
+
+
 @pytest.fixture
-def page(window: BrowserContext, url: str) -> Page:
-    opened = window.new_page()
-    chromium.sign_in(opened, url, "admin@example.org", PASSWORD)
-    return opened
+def page(browser: Browser, signed_in: StorageState, url: str) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin", storage_state=signed_in
+    )
+    opened = context.new_page()
+    opened.goto(url)
+    expect(opened.get_by_role("heading", name="Fleet")).to_be_visible(timeout=chromium.PATIENCE_MS)
+    yield opened
+    context.close()
 
 
 def test_a_reload_stays_signed_in_and_no_script_can_read_how(page: Page, url: str) -> None:
