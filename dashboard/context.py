@@ -13,7 +13,8 @@ import streamlit as st
 
 from dashboard import session as sessions
 from dashboard import single_sign_on
-from dashboard.client import ApiError, Client, Problem, SignedOut, Unreachable, open_http
+from dashboard.answers import ApiError, Problem, SignedOut, Unreachable
+from dashboard.client import Client, open_http
 from dashboard.session import COOKIE, IDENTITY_S, STORE, Session
 from dashboard.settings import Settings, load
 from dashboard.single_sign_on import Provider

@@ -25,7 +25,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from dashboard.client import ApiError, SignedOut
+from dashboard.answers import ApiError, SignedOut
 from dashboard.wire import Ticket
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 
-from dashboard.client import Client, Credentials, SignedOut
+from dashboard.answers import SignedOut
+from dashboard.client import Client, Credentials
 from dashboard.live import LiveFeed
 from dashboard.settings import Settings
 from dashboard.wire import Tokens, User

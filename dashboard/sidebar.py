@@ -7,7 +7,7 @@ import re
 import streamlit as st
 
 from dashboard import components, context
-from dashboard.client import ApiError, Problem
+from dashboard.answers import ApiError, Problem
 from dashboard.session import Session
 from dashboard.wire import Notification, NotificationPage
 from dashboard.words import SEVERITY_ICON, ago, interval, plain

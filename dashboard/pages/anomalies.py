@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import components, context
-from dashboard.client import Problem
+from dashboard.answers import Problem
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker
 from dashboard.pages import anomaly, detectors

@@ -8,8 +8,8 @@ import streamlit as st
 
 from dashboard import components, context
 from dashboard.anomaly_charts import anomaly_panel
+from dashboard.answers import ApiError, Problem
 from dashboard.charts import anomaly_marks, metric_panel
-from dashboard.client import ApiError, Problem
 from dashboard.pages import detectors
 from dashboard.pages.fleet import go
 from dashboard.pages.managing import attempt

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import components, context
 from dashboard.anomaly_charts import comparison_panel
-from dashboard.client import ApiError, Problem
+from dashboard.answers import ApiError, Problem
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker, zoomed
 from dashboard.pages.managing import attempt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import context
-from dashboard.client import ApiError
+from dashboard.answers import ApiError
 
 USES: dict[str, int | None] = {"one machine": 1, "10 machines": 10, "100 machines": 100, "any number": None}
 LIVES = {"an hour": 3600, "a day": 86_400, "a week": 7 * 86_400}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from dashboard import components, context
-from dashboard.client import ApiError
+from dashboard.answers import ApiError
 from dashboard.pages import first_run
 from dashboard.ranges import HOUR
 from dashboard.wire import Host, Incident

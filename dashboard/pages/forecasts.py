@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from dashboard import components, context
+from dashboard.answers import Problem
 from dashboard.charts import forecast_panel
-from dashboard.client import Problem
 from dashboard.components import Action, Row
 from dashboard.ranges import DAY, HOUR
 from dashboard.wire import Forecast, Host, Outlook, SeriesInfo

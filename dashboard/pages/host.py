@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import components, context, ranges
+from dashboard.answers import ApiError, Problem
 from dashboard.charts import HOST_PANELS, host_panels
-from dashboard.client import ApiError, Problem
 from dashboard.components.range_picker import range_picker, zoomed
 from dashboard.pages.fleet import go, open_incidents
 from dashboard.wire import Anomaly, Host, Incident

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from dashboard import components, context
+from dashboard.answers import ApiError
 from dashboard.charts import incident_spans, metric_panel
-from dashboard.client import ApiError
 from dashboard.pages.fleet import badness, go
 from dashboard.ranges import MINUTE
 from dashboard.wire import Incident

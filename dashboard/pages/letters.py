@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard import context
-from dashboard.client import ApiError, Problem
+from dashboard.answers import ApiError, Problem
 
 SHORTEST_PASSWORD = 12
 

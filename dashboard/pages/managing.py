@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard import context
-from dashboard.client import ApiError
+from dashboard.answers import ApiError
 from dashboard.words import plain
 
 CONFLICT = 412

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from dashboard import components, context
-from dashboard.client import ApiError, Problem
+from dashboard.answers import ApiError, Problem
 from dashboard.pages import letters
 from dashboard.settings import Misconfigured
 from dashboard.single_sign_on import FAILURE, Provider

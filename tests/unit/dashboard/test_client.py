@@ -6,7 +6,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from dashboard.client import Client, Credentials, Problem, SignedOut, Unreachable, in_milliseconds, open_http
+from dashboard.answers import Problem, SignedOut, Unreachable, in_milliseconds
+from dashboard.client import Client, Credentials, open_http
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.client import SignedOut, Unreachable
+from dashboard.answers import SignedOut, Unreachable
 from dashboard.live import FeedState, FeedStatus, LiveFeed, Message
 from dashboard.wire import Ticket
 

@@ -5,7 +5,7 @@ import threading
 import httpx
 import pytest
 
-from dashboard.client import SignedOut
+from dashboard.answers import SignedOut
 from dashboard.session import CODE_S, IDLE_S, Session, SessionStore, sign_in, sign_out
 from dashboard.settings import Misconfigured, Settings, load
 from tests.unit.dashboard.conftest import SETTINGS
