@@ -187,9 +187,13 @@ def _facts(item: Anomaly) -> None:
         "Value": f"**{amount(item['value'], item['unit'])}**, expected {expected(item) or 'unknown yet'}",
         "Score": f"**{item['score']:.2f}** of 1; the threshold now is {threshold:.2f}, {moved}",
         "Detector": DETECTOR_WORD.get(item["detector"], plain(item["detector"])),
-        "Outside its range since": clock_time(item["since"], zone, seconds=True),
-        "Raised": f"{clock_time(item['raised_at'], zone, seconds=True)}, {ago(late)} after the sample was taken",
     }
+    # A value that is only new, or that no longer changes, need not have left its range.
+    if item["since"] < item["at"]:
+        rows["Outside its range since"] = clock_time(item["since"], zone, seconds=True)
+    rows["Raised"] = (
+        f"{clock_time(item['raised_at'], zone, seconds=True)}, {ago(late)} after the sample was taken"
+    )
     with st.container(border=True):
         st.markdown(
             "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])

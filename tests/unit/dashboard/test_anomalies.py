@@ -99,6 +99,15 @@ def test_one_shows_its_curve_the_range_expected_and_its_neighbours(open_page: Op
     assert "moved to a new level" in text
 
 
+def test_one_inside_its_range_is_not_said_to_have_left_it(api: FakeApi, open_page: Open) -> None:
+    def facts() -> str:
+        return " ".join(m.value for m in open_page("anomalies", id="anom_000").markdown)
+
+    assert "Outside its range since" in facts()
+    api.anomalies[0]["since"] = api.anomalies[0]["at"]
+    assert "Outside its range since" not in facts()
+
+
 def test_one_whose_samples_are_gone_is_still_shown(open_page: Open) -> None:
     app = open_page("anomalies", id="anom_040")
     assert components(app)[0]["panels"][0]["title"] == "cpu.iowait_percent"
