@@ -347,13 +347,16 @@ class Client:
         response = self.call("POST", "/anomalies/detect", json=body, timeout_s=DETECTOR_TIMEOUT_S)
         return cast(DetectorRun, response.json())
 
-    def detectors(self) -> list[DetectorChoice]:
-        """Return which detectors people have chosen, first match first."""
-        return cast(list[DetectorChoice], self._get("/anomalies/detectors")["items"])
+    def detectors(self) -> tuple[list[DetectorChoice], str | None]:
+        """Return which detectors people have chosen, first match first, and the ETag of the list."""
+        answer, etag = self.read("/anomalies/detectors")
+        return cast(list[DetectorChoice], answer["items"]), etag
 
-    def choose_detectors(self, choices: Sequence[DetectorChoice]) -> list[DetectorChoice]:
-        """Replace the choices."""
-        answer = self._send("PUT", "/anomalies/detectors", {"items": list(choices)})
+    def choose_detectors(
+        self, choices: Sequence[DetectorChoice], if_match: str | None = None
+    ) -> list[DetectorChoice]:
+        """Replace the choices; a Problem with status 412 when they are no longer those that ``if_match`` came with."""
+        answer = self._send("PUT", "/anomalies/detectors", {"items": list(choices)}, if_match)
         return cast(list[DetectorChoice], answer["items"])
 
     def watched(self) -> list[WatchedHost]:

@@ -179,17 +179,18 @@ def watching() -> None:
         "detector, which needs no tuning."
     )
     with context.failures_shown("load the choices"):
-        choices = context.api().detectors()
+        choices, etag = context.api().detectors()
         if may and len(choices) < MOST_CHOICES:
-            _add(choices)
-        _act(choices, _lines(choices, may=may))
+            _add(choices, etag)
+        _act(choices, _lines(choices, etag, may=may))
         if not may:
             st.caption("Operators and administrators can change it.")
         if any(choice["detector"] in SLOW for choice in choices):
             _behind()
 
 
-def _lines(choices: list[DetectorChoice], *, may: bool) -> tuple[str, str] | None:
+def _lines(choices: list[DetectorChoice], etag: str | None, *, may: bool) -> tuple[str, str] | None:
+    """Draw the choices. A line's id holds the ETag it was drawn with: its number means nothing in another list."""
     known = [metric["name"] for metric in catalogue()]
     rows = []
     for number, choice in enumerate(choices):
@@ -203,7 +204,7 @@ def _lines(choices: list[DetectorChoice], *, may: bool) -> tuple[str, str] | Non
         watched = ", ".join(mine[:3]) + (f" and {len(mine) - 3} more" if len(mine) > 3 else "")
         rows.append(
             Row(
-                str(number),
+                f"{etag or ''}/{number}",
                 [
                     choice["metric"],
                     CHOICES.get(choice["detector"], choice["detector"]),
@@ -217,7 +218,7 @@ def _lines(choices: list[DetectorChoice], *, may: bool) -> tuple[str, str] | Non
     return components.table(columns, rows, label="Which detector watches what", empty=empty, key="choices")
 
 
-def _add(choices: list[DetectorChoice]) -> None:
+def _add(choices: list[DetectorChoice], etag: str | None) -> None:
     with st.form("choose-detector", border=True), st.container(horizontal=True, vertical_alignment="bottom"):
         glob = st.text_input("Metrics", max_chars=100, placeholder="disk.* or cpu.percent", width=280)
         detector = st.selectbox("Watched by", list(CHOICES), format_func=CHOICES.__getitem__, width=220)
@@ -229,22 +230,25 @@ def _add(choices: list[DetectorChoice]) -> None:
         return
     # The newest choice goes first: it is the one the person has in mind.
     kept = [choice for choice in choices if choice["metric"] != glob]
-    _save([{"metric": glob, "detector": str(detector)}, *kept])
+    _save([{"metric": glob, "detector": str(detector)}, *kept], etag)
 
 
 def _act(choices: list[DetectorChoice], pressed: tuple[str, str] | None) -> None:
-    if pressed is None or not pressed[0].isdecimal() or int(pressed[0]) >= len(choices):
+    if pressed is None:
         return
-    number, changed = int(pressed[0]), list(choices)
-    moved = changed.pop(number)
-    if pressed[1] == "up":
-        changed.insert(max(number - 1, 0), moved)
-    _save(changed)
+    etag, _, line = pressed[0].rpartition("/")
+    number, changed = int(line), list(choices)
+    # A line that is not there any more was drawn from another list: the API refuses the change, and the page says so.
+    if number < len(changed):
+        moved = changed.pop(number)
+        if pressed[1] == "up":
+            changed.insert(max(number - 1, 0), moved)
+    _save(changed, etag or None)
 
 
-def _save(choices: list[DetectorChoice]) -> None:
+def _save(choices: list[DetectorChoice], etag: str | None) -> None:
     done = "Saved. It counts within a minute; a detector that takes over begins by learning."
-    if attempt("save the choice", lambda: context.api().choose_detectors(choices), done):
+    if attempt("save the choice", lambda: context.api().choose_detectors(choices, etag), done):
         st.rerun()
 
 

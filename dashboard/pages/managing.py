@@ -10,8 +10,6 @@ from dashboard import context
 from dashboard.answers import ApiError
 from dashboard.words import plain
 
-CONFLICT = 412
-
 
 def attempt(what: str, action: Callable[[], object], done: str = "") -> bool:
     """Do something at the API; show what went wrong, or say ``done`` after the page is drawn again."""

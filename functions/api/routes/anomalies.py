@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from farwatch.bootstrap import container
 from farwatch.detection import DEFAULT_THRESHOLD
@@ -23,8 +23,6 @@ from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
 from farwatch.ports.anomalies import AnomalyFilter, StoredAnomaly, Verdict
 from farwatch.services.anomalies import Run
-from farwatch.services.detect import SLOW, Sensitivity
-from farwatch.services.look import standings
 from functions.api.routes.metrics import MetricName
 from functions.api.routes.predictions import HostName, LabelName, LabelValue, MaybeHost, MaybeMetric
 
@@ -123,53 +121,6 @@ class FeedbackBody(Body):
     verdict: Verdict
 
 
-class ChoiceBody(Body):
-    """Metrics by glob, and the detector that watches them; ``off`` for none."""
-
-    metric: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?]{1,100}$")]
-    detector: Literal["default", "zscore", "iqr", "isolation_forest", "lof", "off"]
-
-
-class ChoicesBody(Body):
-    """Choices, in order: the first that matches counts, and where none does the default detector watches."""
-
-    items: Annotated[list[ChoiceBody], Field(max_length=50)]
-
-
-class ChoiceOut(Answer):
-    """Metrics by glob, and their detector."""
-
-    metric: str
-    detector: str
-
-
-class WatchedOut(Answer):
-    """A host with series of slow detectors: how many chose one, are watched, and are more than a host may have watched.
-
-    ``looked_at`` and ``behind_s`` (from the last sample seen of every series to the newest) are null until the first look.
-    """
-
-    host_id: str
-    host_name: str
-    chosen: int
-    series: int
-    left_out: int
-    looked_at: int | None
-    behind_s: float | None
-
-
-class WatchedPage(Answer):
-    """Hosts, by name."""
-
-    items: list[WatchedOut]
-
-
-class ChoicesOut(Answer):
-    """Choices, in order."""
-
-    items: list[ChoiceOut]
-
-
 @router.get("/api/v1/anomalies", summary="Anomalies", tags=TAGS)
 @requires(Permission.ANOMALIES_READ)
 def list_anomalies(
@@ -242,62 +193,6 @@ def run_detector(body: DetectBody) -> DetectOut:
             for index, score in enumerate(scored.score)
             if score >= DEFAULT_THRESHOLD
         ],
-    )
-
-
-@router.get("/api/v1/anomalies/detectors", summary="Which detector watches what", tags=TAGS)
-@requires(Permission.ANOMALIES_READ)
-def get_detectors() -> ChoicesOut:
-    """Return the choices people have made; elsewhere the default detector watches."""
-    return ChoicesOut(
-        items=[
-            ChoiceOut(metric=glob, detector=name)
-            for glob, name in container().adapters.anomaly_log.detectors()
-        ]
-    )
-
-
-@router.put("/api/v1/anomalies/detectors", summary="Choose detectors", tags=TAGS)
-@requires(Permission.CONFIG_WRITE)
-def put_detectors(body: ChoicesBody) -> ChoicesOut:
-    """Replace the choices; in force within a minute. A detector that takes over begins by learning.
-
-    ``isolation_forest`` and ``lof`` look at a host every half minute; the others see each batch as it is stored.
-    """
-    before = get_detectors()
-    chosen = [[item.metric, item.detector] for item in body.items]
-    container().adapters.hosts.set_fleet_config("detectors", chosen, current_caller().principal.id)
-    after = ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
-    note_change(before, after)
-    return after
-
-
-@router.get(
-    "/api/v1/anomalies/detectors/watched",
-    summary="How far the slow detectors have come",
-    tags=TAGS,
-    responses=problems(503),
-)
-@requires(Permission.ANOMALIES_READ)
-def get_watched() -> WatchedPage:
-    """Return, for each host with series that isolation forest or LOF watch, how many they are and how far behind."""
-    made = container()
-    chosen = Sensitivity(made.adapters.anomaly_log.detectors())
-    if not any(name in SLOW for _, name in chosen.detectors):
-        return WatchedPage(items=[])
-    return WatchedPage(
-        items=[
-            WatchedOut(
-                host_id=one.host_id,
-                host_name=one.host_name,
-                chosen=one.chosen,
-                series=0 if one.watched is None else one.watched.series,
-                left_out=0 if one.watched is None else one.watched.left_out,
-                looked_at=None if one.watched is None else one.watched.looked_at,
-                behind_s=None if one.behind_ms is None else one.behind_ms / 1000,
-            )
-            for one in standings(made.query.fleet(now_ms()), chosen, made.adapters.look_memory)
-        ]
     )
 
 

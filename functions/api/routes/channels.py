@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
-from aws_lambda_powertools.event_handler.openapi.params import Header, Path
+from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, SecretStr, StringConstraints
 
 from farwatch.bootstrap import container
@@ -18,7 +18,7 @@ from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, etag_of
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -27,9 +27,6 @@ from farwatch.ports.deliveries import ChannelRow
 router = Router()
 TAGS = ["channels"]
 ChannelId = Annotated[str, Path(pattern=r"^chan_[a-z0-9_]{1,60}$", description="Id of the channel.")]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", max_length=100, description="The ETag that was read.")
-]
 Kind = Literal["email", "slack", "pagerduty"]
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
 Address = Annotated[str, StringConstraints(max_length=254)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from aws_lambda_powertools.event_handler.api_gateway import Router
+from aws_lambda_powertools.event_handler.api_gateway import Response, Router
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, StringConstraints
 
@@ -15,6 +15,7 @@ from farwatch.domain.rbac import Permission
 from farwatch.errors import FieldError, InvalidInput, NotFound
 from farwatch.http.access import requires
 from farwatch.http.changes import note_change
+from farwatch.http.etags import IfMatch, check_if_match, etag_of, written
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -85,14 +86,16 @@ def list_hosts() -> HostList:
 
 @router.get("/api/v1/hosts/<host_id>", summary="One host", tags=["hosts"], responses=problems(404))
 @requires(Permission.HOSTS_READ)
-def get_host(host_id: HostId) -> HostOut:
-    """Return the host."""
-    return _out(container().query.host(host_id, _now()))
+def get_host(host_id: HostId) -> Response[HostOut]:
+    """Return the host. Its ETag changes with what people set of it, not with what it reports."""
+    return _answer(container().query.host(host_id, _now()))
 
 
-@router.patch("/api/v1/hosts/<host_id>", summary="Change a host", tags=["hosts"], responses=problems(404))
+@router.patch(
+    "/api/v1/hosts/<host_id>", summary="Change a host", tags=["hosts"], responses=problems(404, 412)
+)
 @requires(Permission.HOSTS_WRITE)
-def change_host(host_id: HostId, change: HostChange) -> HostOut:
+def change_host(host_id: HostId, change: HostChange, if_match: IfMatch = None) -> Response[HostOut]:
     """Set the fields that were sent. A new interval reaches the agent with its next batch."""
     changes = change.model_dump(include=change.model_fields_set)
     empty = [name for name in ("name", "labels", "may_be_off") if name in changes and changes[name] is None]
@@ -102,34 +105,59 @@ def change_host(host_id: HostId, change: HostChange) -> HostOut:
         )
     made = container()
     before = made.adapters.hosts.get(host_id)
-    if changes and not made.adapters.hosts.update(host_id, changes):
+    if before is None or before.retired_at is not None:
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
+    check_if_match(if_match, before.version)
+    if changes:
+        expected = before.version if if_match is not None else None
+        written(made.adapters.hosts.update(host_id, changes, expected))
     note_change(_settings(before), _settings(made.adapters.hosts.get(host_id)))
     made.adapters.agent_cache.forget_intervals()
-    return _out(made.query.host(host_id, _now()))
+    return _answer(made.query.host(host_id, _now()))
 
 
 @router.get("/api/v1/config", summary="Settings of the fleet", tags=["hosts"])
 @requires(Permission.HOSTS_READ)
-def get_config() -> FleetConfig:
-    """Return the fleet-wide settings."""
-    made = container()
-    own = made.adapters.hosts.fleet_config().get("default_interval_s")
-    return FleetConfig(default_interval_s=own if own is not None else made.settings.default_interval_s)
+def get_config() -> Response[FleetConfig]:
+    """Return the fleet-wide settings with their ETag."""
+    return _config_answer(*_config())
 
 
-@router.patch("/api/v1/config", summary="Change settings of the fleet", tags=["hosts"])
+@router.patch(
+    "/api/v1/config", summary="Change settings of the fleet", tags=["hosts"], responses=problems(412)
+)
 @requires(Permission.CONFIG_WRITE)
-def change_config(change: FleetConfigChange) -> FleetConfig:
+def change_config(change: FleetConfigChange, if_match: IfMatch = None) -> Response[FleetConfig]:
     """Set the sampling interval of every host that has none of its own; it reaches agents with their next batch."""
-    made, before = container(), get_config()
-    made.adapters.hosts.set_fleet_config(
-        "default_interval_s", change.default_interval_s, current_caller().principal.id
+    made = container()
+    before, version = _config()
+    check_if_match(if_match, version)
+    now_at = written(
+        made.adapters.hosts.set_fleet_config(
+            "default_interval_s",
+            change.default_interval_s,
+            current_caller().principal.id,
+            version if if_match is not None else None,
+        )
     )
     made.adapters.agent_cache.forget_intervals()
     after = FleetConfig(default_interval_s=change.default_interval_s)
     note_change(before, after)
-    return after
+    return _config_answer(after, now_at)
+
+
+def _config() -> tuple[FleetConfig, int]:
+    made = container()
+    own, version = made.adapters.hosts.fleet_config("default_interval_s")
+    return FleetConfig(
+        default_interval_s=own if own is not None else made.settings.default_interval_s
+    ), version
+
+
+def _config_answer(config: FleetConfig, version: int) -> Response[FleetConfig]:
+    return Response(
+        status_code=200, content_type="application/json", headers={"ETag": etag_of(version)}, body=config
+    )
 
 
 def _settings(host: Host | None) -> HostChange | None:
@@ -165,6 +193,15 @@ def _out(view: HostView) -> HostOut:
             "latest": latest,
             "open_incidents": view.open_incidents,
         }
+    )
+
+
+def _answer(view: HostView) -> Response[HostOut]:
+    return Response(
+        status_code=200,
+        content_type="application/json",
+        headers={"ETag": etag_of(view.host.version)},
+        body=_out(view),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
-from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import StringConstraints
 
 from farwatch.bootstrap import container
@@ -21,7 +21,7 @@ from farwatch.http.access import requires
 from farwatch.http.app import created
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import etag_of
+from farwatch.http.etags import IfMatch, etag_of
 from farwatch.http.models import Answer, Body, Limit, Name, Page
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -33,9 +33,6 @@ router = Router()
 TAGS = ["incidents"]
 
 IncidentId = Annotated[str, Path(pattern=r"^inc_[a-z0-9_]{1,60}$", description="Id of the incident.")]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", max_length=100, description="The ETag that was read.")
-]
 Note = Annotated[str, StringConstraints(max_length=4000)]
 Moment = Annotated[int | None, Query(ge=0, le=2**52, description="Epoch milliseconds.")]
 

@@ -6,17 +6,15 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
-from aws_lambda_powertools.event_handler.openapi.params import Header
 from pydantic import Field, SecretStr, StringConstraints
 
 from farwatch.bootstrap import container
 from farwatch.domain.rbac import Permission
 from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
-from farwatch.errors import PreconditionFailed
 from farwatch.http.access import requires
 from farwatch.http.changes import note_change
-from farwatch.http.etags import etag_of
+from farwatch.http.etags import IfMatch, check_if_match, etag_of
 from farwatch.http.models import Answer, Body
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -25,9 +23,6 @@ from functions.api.routes.channels import masked
 
 router = Router()
 TAGS = ["preferences"]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", max_length=100, description="The ETag that was read.")
-]
 Secret = Annotated[SecretStr, Field(max_length=2000)]
 
 
@@ -78,8 +73,7 @@ def put_preferences(body: PreferencesBody, if_match: IfMatch = None) -> Response
     made = container()
     user_id = current_caller().principal.require_user()
     current = made.manage_preferences.get(user_id)
-    if if_match is not None and if_match.strip() not in {"*", etag_of(current.version)}:
-        raise PreconditionFailed("somebody changed it first: read it again and repeat the change")
+    check_if_match(if_match, current.version)
     personal: dict[str, str | None] = {}
     for name in ("slack_webhook_url", "pagerduty_routing_key"):
         if name in body.model_fields_set:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.api_gateway import Router
-from aws_lambda_powertools.event_handler.openapi.params import Header, Path
+from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, StringConstraints, model_validator
 
 from farwatch.bootstrap import container
@@ -16,12 +16,12 @@ from farwatch.domain.rbac import Permission
 from farwatch.domain.replay import Firing
 from farwatch.domain.rules import Comparison, Condition, Measure, Rule, applies_to_host
 from farwatch.domain.severity import Severity
-from farwatch.errors import NotFound, PreconditionFailed
+from farwatch.errors import NotFound
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, etag_of, written
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.ids import new_id
@@ -32,9 +32,6 @@ from functions.api.routes.predictions import HostName
 router = Router()
 
 RuleId = Annotated[str, Path(pattern=r"^rule_[a-z0-9_]{1,80}$", description="Id of the rule.")]
-IfMatch = Annotated[
-    str | None, Header(alias="If-Match", max_length=100, description="The ETag that was read.")
-]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=100)]
 Globs = Annotated[
     dict[
@@ -191,9 +188,9 @@ def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> R
     old, version = _found(rule_id)
     check_if_match(if_match, version)
     rule = to_rule(rule_id, body, stock=old.stock)
-    now_at = container().adapters.rules.put(rule, expected_version=version if if_match is not None else None)
-    if now_at is None:
-        raise PreconditionFailed("somebody changed it first: read it again and repeat the change")
+    now_at = written(
+        container().adapters.rules.put(rule, expected_version=version if if_match is not None else None)
+    )
     note_change(_out(old), _out(rule))
     return _answer(rule, now_at)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler.api_gateway import Response, Router
-from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from farwatch.bootstrap import container
 from farwatch.domain.rbac import Permission, Role
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, etag_of
 from farwatch.http.models import Answer, Body, Email, Limit, Name, Page, Timestamp, moment
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -119,7 +119,7 @@ def get_user(user_id: UserId) -> Response[UserOut]:
 def change_user(
     user_id: UserId,
     body: UserChangeIn,
-    if_match: Annotated[str | None, Header(alias="If-Match", max_length=200)] = None,
+    if_match: IfMatch = None,
 ) -> Response[UserOut]:
     """Change name, role or whether the person may sign in. A new role or a disabled account ends their sessions."""
     made = container()

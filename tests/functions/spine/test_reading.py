@@ -144,6 +144,49 @@ def test_what_a_host_cannot_be_changed_to_is_refused(made: Container, body: dict
     assert call("PATCH", "/api/v1/hosts/host_a", Role.VIEWER, body={"may_be_off": True})[0] == 403
 
 
+SETTINGS_OF_PEOPLE = [
+    ("PATCH", "/api/v1/config", {"default_interval_s": 30}, {"default_interval_s": 60}),
+    ("PATCH", "/api/v1/hosts/host_a", {"interval_s": 10}, {"name": "web-2"}),
+    (
+        "PUT",
+        "/api/v1/anomalies/detectors",
+        {"items": [{"metric": "*", "detector": "iqr"}]},
+        {"items": [{"metric": "*", "detector": "off"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "first", "second"), SETTINGS_OF_PEOPLE)
+def test_what_people_set_is_not_overwritten_by_who_has_not_seen_it(
+    made: Container, method: str, path: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    seen = call("GET", path)[2]["ETag"]
+    status, _, headers = call(method, path, body=first, headers={"If-Match": seen})
+    assert status == 200
+    assert call("GET", path)[2]["ETag"] == headers["ETag"] != seen
+    status, problem, _ = call(method, path, body=second, headers={"If-Match": seen})
+    assert (status, problem["code"]) == (412, "version_conflict")
+    unchanged = call("GET", path)[1]
+    assert unchanged == {**unchanged, **first}
+    assert call(method, path, body=second, headers={"If-Match": headers["ETag"]})[0] == 200
+    assert call(method, path, body=first)[0] == 200
+
+
+def test_of_two_who_change_a_setting_at_once_one_is_refused(made: Container) -> None:
+    hosts = made.adapters.hosts
+    assert hosts.set_fleet_config("default_interval_s", 10.0, "user_a", expected_version=0) == 1
+    assert hosts.set_fleet_config("default_interval_s", 20.0, "user_b", expected_version=0) is None
+    assert hosts.fleet_config("default_interval_s") == (10.0, 1)
+    assert hosts.update("host_a", {"name": "a"}, expected_version=1) == 2
+    assert hosts.update("host_a", {"name": "b"}, expected_version=1) is None
+
+
+def test_what_a_host_reports_does_not_change_the_etag_of_its_settings(made: Container) -> None:
+    seen = call("GET", "/api/v1/hosts/host_a")[2]["ETag"]
+    made.adapters.hosts.record_stored("host_a", "spool", 1, int(time.time() * 1000), "1.0")
+    assert call("GET", "/api/v1/hosts/host_a")[2]["ETag"] == seen
+
+
 def test_stock_rules_come_once_and_do_not_come_back(made: Container) -> None:
     assert made.adapters.rules.install_stock(STOCK_RULES) == len(STOCK_RULES)
     gone = STOCK_RULES[0]

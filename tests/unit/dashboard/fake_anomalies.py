@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,11 @@ def _run(detector: str, times: list[int], like: dict[str, Any]) -> dict[str, Any
         "low": [None if i < 20 else low for i in range(len(times))],
         "high": [None if i < 20 else high for i in range(len(times))],
     }
+
+
+def tag(api: FakeApi) -> str:
+    """Return the ETag of the choices as they are."""
+    return f'"{zlib.crc32(json.dumps(api.detectors).encode())}"'
 
 
 def choices(api: FakeApi, call: Call) -> tuple[int, Any]:

@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -281,20 +281,35 @@ class FakeApi:
 
         def answer(request: httpx.Request) -> httpx.Response:
             body = json.loads(request.content) if request.content else None
-            status, content = self.handle(
+            status, content, headers = self.respond(
                 request.method,
                 request.url.path,
                 [(k, v) for k, v in request.url.params.multi_items()],
                 body,
-                request.headers.get("authorization", ""),
+                request.headers,
             )
-            return httpx.Response(
-                status,
-                json=content,
-                headers=self._problem_headers() if status >= 400 else None,
-            )
+            return httpx.Response(status, json=content, headers=headers)
 
         return httpx.MockTransport(answer)
+
+    def respond(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]],
+        body: Any,
+        headers: Mapping[str, str],
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Return (status, JSON, headers) for one request; the choice of detectors has an ETag."""
+        tagged = path == "/api/v1/anomalies/detectors"
+        wanted = headers.get("if-match")
+        if tagged and wanted is not None and wanted != fake_anomalies.tag(self):
+            status, content = _problem(412, "somebody changed it first: read it again and repeat the change")
+        else:
+            status, content = self.handle(method, path, params, body, headers.get("authorization", ""))
+        if status >= 400:
+            return status, content, self._problem_headers()
+        return status, content, {"etag": fake_anomalies.tag(self)} if tagged else {}
 
     def _problem_headers(self) -> dict[str, str]:
         waits = {"retry-after": str(self.retry_after_s)} if self.retry_after_s else {}
@@ -889,14 +904,14 @@ class _Server:
 
     async def http(self, request: Request) -> Response:
         raw = await request.body()
-        status, content = self.api.handle(
+        status, content, headers = self.api.respond(
             request.method,
             request.url.path,
             list(request.query_params.multi_items()),
             json.loads(raw) if raw else None,
-            request.headers.get("authorization", ""),
+            request.headers,
         )
-        return JSONResponse(content, status) if status != 204 else Response(status_code=204)
+        return JSONResponse(content, status, headers) if status != 204 else Response(status_code=204)
 
     async def ws(self, socket: WebSocket) -> None:
         if (

@@ -226,12 +226,27 @@ def test_a_new_choice_goes_first_and_can_be_moved_and_removed(
     app.selectbox[0].select("zscore")
     button(app, "Choose").click().run()
     assert [choice["metric"] for choice in api.detectors] == ["disk.*", "load.*", "net.*", "swap.*"]
-    pressed["choices"] = [("2", "up")]
+    pressed["choices"] = [(components(app)[0]["rows"][2]["id"], "up")]
     app.run()
     assert [choice["metric"] for choice in api.detectors] == ["disk.*", "net.*", "load.*", "swap.*"]
-    pressed["choices"] = [("3", "remove")]
+    pressed["choices"] = [(components(app)[0]["rows"][3]["id"], "remove")]
     app.run()
     assert [choice["metric"] for choice in api.detectors] == ["disk.*", "net.*", "load.*"]
+
+
+@pytest.mark.parametrize("theirs", [["swap.*", "load.*", "net.*"], ["load.*"]], ids=["moved", "removed"])
+def test_a_line_that_somebody_else_has_changed_meanwhile_is_not_taken_for_another(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]], theirs: list[str]
+) -> None:
+    app = open_page("anomalies", role="operator", view="Who watches what")
+    third = components(app)[0]["rows"][2]["id"]
+    by_metric = {choice["metric"]: choice for choice in api.detectors}
+    api.detectors = [by_metric[metric] for metric in theirs]
+    pressed["choices"] = [(third, "remove")]
+    app.run()
+    assert "somebody changed it first" in app.error[0].value
+    assert [choice["metric"] for choice in api.detectors] == theirs
+    assert [row["cells"][0] for row in components(app)[0]["rows"]] == theirs
 
 
 def test_the_host_page_leads_to_its_anomalies(open_page: Open) -> None:

@@ -19,7 +19,10 @@ class HostStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One monitored machine. Times are epoch milliseconds; ``interval_s`` is how often its agent samples."""
+    """One monitored machine. Times are epoch milliseconds; ``interval_s`` is how often its agent samples.
+
+    ``version`` counts what people change of it, for ETags.
+    """
 
     id: str
     name: str
@@ -33,6 +36,7 @@ class Host:
     may_be_off: bool = False
     retired_at: int | None = None
     facts: Mapping[str, float | str] = field(default_factory=dict)
+    version: int = 1
 
 
 LATE_AFTER_INTERVALS = 3

@@ -37,22 +37,32 @@ class PostgresHosts:
             ).fetchall()
         return [self._host(row) for row in rows]
 
-    def update(self, host_id: str, changes: dict[str, Any]) -> bool:
-        """Set ``interval_s`` (None: the fleet's), ``labels``, ``may_be_off`` or ``name``; False when there is no such host.
+    def update(
+        self, host_id: str, changes: dict[str, Any], expected_version: int | None = None
+    ) -> int | None:
+        """Set ``interval_s`` (None: the fleet's), ``labels``, ``may_be_off`` or ``name`` and return the new version.
 
-        Raises ValueError for any other column.
+        None when there is no such host, or ``expected_version`` is not the stored one. Raises ValueError for any other
+        column.
         """
         allowed = {"interval_s", "labels", "may_be_off", "name"}
         if not changes.keys() <= allowed:
             raise ValueError(f"cannot set {sorted(changes.keys() - allowed)}")
         values = {name: Jsonb(value) if name == "labels" else value for name, value in changes.items()}
-        statement = sql.SQL("UPDATE hosts SET {} WHERE id = %(id)s AND retired_at IS NULL").format(
+        statement = sql.SQL(
+            """UPDATE hosts SET {}, version = version + 1
+               WHERE id = %(id)s AND retired_at IS NULL AND (%(expected)s::bigint IS NULL OR version = %(expected)s)
+               RETURNING version"""
+        ).format(
             sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(n), sql.Placeholder(n)) for n in values
             )
         )
         with self._database.transaction() as connection:
-            return connection.execute(statement, {**values, "id": host_id}).rowcount == 1
+            row = connection.execute(
+                statement, {**values, "id": host_id, "expected": expected_version}
+            ).fetchone()
+        return None if row is None else int(row["version"])
 
     def open_incidents(self, host_ids: list[str]) -> dict[str, int]:
         """Return, for each of the hosts that has any, how many incidents are not resolved."""
@@ -89,23 +99,30 @@ class PostgresHosts:
                 (at, agent_version, host_id),
             )
 
-    def fleet_config(self) -> dict[str, Any]:
-        """Return the fleet-wide settings people have made, by key."""
+    def fleet_config(self, key: str) -> tuple[Any, int]:
+        """Return a fleet-wide setting and its version; None and 0 while nobody has made it."""
         with self._database.transaction() as connection:
-            return {
-                row["key"]: row["value"]
-                for row in connection.execute("SELECT key, value FROM config").fetchall()
-            }
+            row = connection.execute("SELECT value, version FROM config WHERE key = %s", (key,)).fetchone()
+        return (None, 0) if row is None else (row["value"], int(row["version"]))
 
-    def set_fleet_config(self, key: str, value: Any, by: str) -> None:
-        """Set one fleet-wide setting; ``by`` is the principal's id."""
+    def set_fleet_config(
+        self, key: str, value: Any, by: str, expected_version: int | None = None
+    ) -> int | None:
+        """Set one fleet-wide setting and return its new version; ``by`` is the principal's id.
+
+        None, and nothing is set, when ``expected_version`` is not the stored one.
+        """
         with self._database.transaction() as connection:
-            connection.execute(
-                """INSERT INTO config (key, value, updated_by) VALUES (%s, %s, %s)
+            row = connection.execute(
+                """INSERT INTO config (key, value, updated_by) VALUES (%(key)s, %(value)s, %(by)s)
                    ON CONFLICT (key) DO UPDATE
-                   SET value = excluded.value, updated_at = now(), updated_by = excluded.updated_by""",
-                (key, Jsonb(value), by),
-            )
+                   SET value = excluded.value, updated_at = now(), updated_by = excluded.updated_by,
+                       version = config.version + 1
+                   WHERE %(expected)s::bigint IS NULL OR config.version = %(expected)s
+                   RETURNING version""",
+                {"key": key, "value": Jsonb(value), "by": by, "expected": expected_version},
+            ).fetchone()
+        return None if row is None else int(row["version"])
 
     def _host(self, row: Row) -> Host:
         own = row["interval_s"]
@@ -122,6 +139,7 @@ class PostgresHosts:
             may_be_off=row["may_be_off"],
             retired_at=_ms(row["retired_at"]),
             facts=row["facts"],
+            version=row["version"],
         )
 
 
