@@ -14,7 +14,7 @@ import msgspec
 
 from farwatch.bootstrap import container
 from farwatch.domain.rbac import Permission
-from farwatch.errors import FieldError, Forbidden, InvalidInput
+from farwatch.errors import FieldError, Forbidden, InvalidInput, RateLimited
 from farwatch.http.bodies import raw_body
 from farwatch.http.limits import check_allowances
 from farwatch.http.principal import caller_of, refusal_of, renewal_due
@@ -44,7 +44,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _host_of(event: dict[str, Any]) -> str:
     caller = caller_of(event)
-    check_allowances(container().rate_limits.spend(caller, None))
+    try:
+        check_allowances(container().rate_limits.spend(caller, None))
+    except RateLimited:
+        if caller.principal.host_id is not None:
+            container().ingest.note_heard(caller.principal.host_id, time.time_ns() // 1_000_000)
+        raise
     refusal = refusal_of(event)
     if refusal is not None:
         raise refusal

@@ -24,7 +24,8 @@ processor.raise_on_entire_batch_failure = False
 def record_handler(record: SQSRecord) -> None:
     """Store and evaluate one batch."""
     batch = to_samples(unpack(record.body))
-    standing = container().process.handle(batch, time.time_ns() // 1_000_000)
+    received_at = int(record.attributes.sent_timestamp)
+    standing = container().process.handle(batch, time.time_ns() // 1_000_000, received_at)
     logger.info(
         "batch",
         extra={

@@ -120,6 +120,15 @@ def test_batches_in_order_are_stored_confirmed_and_shown(bench: Bench) -> None:
     assert (host.last_seen_at, host.agent_version) == (NOW + 15_000, "0.1.0")
 
 
+def test_a_batch_that_waited_in_the_queue_says_when_its_host_was_heard_not_when_it_was_stored(
+    bench: Bench,
+) -> None:
+    assert bench.process.handle(bench.batch(1), NOW + 600_000, NOW + 5000) is Standing.STORED
+    host = bench.hosts.get(HOST)
+    assert host is not None
+    assert host.last_seen_at == NOW + 5000
+
+
 def test_a_batch_sent_twice_is_stored_once(bench: Bench) -> None:
     assert [bench.handle(seq) for seq in (1, 1, 2, 1)] == [
         Standing.STORED,

@@ -12,13 +12,22 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from farwatch.bootstrap import Container
-from farwatch.domain.rbac import Role
+from farwatch.domain.hosts import HostStatus
+from farwatch.domain.rbac import Caller, Role
+from farwatch.ports.http import Allowance
 from farwatch.wire.batch import WireBatch, unpack
 from functions.ingest.handler import handler
 from tests.api_events import answer, as_agent, as_user, http_event
 
 PATH = "/api/v1/metrics/batches"
 CONTEXT = LambdaContext()
+
+
+class UsedUp:
+    """Rate limits of which nothing is left."""
+
+    def spend(self, caller: Caller, limit: str | None) -> list[Allowance]:
+        return [Allowance("agent", 10, 60, 0, 60, 30)]
 
 
 def batch(**changes: Any) -> dict[str, Any]:
@@ -116,6 +125,26 @@ def test_a_retired_host_is_turned_away(made: Container) -> None:
     with made.adapters.database.transaction() as connection:
         connection.execute("UPDATE hosts SET retired_at = now()")
     assert answer(post(zipped(batch())))["code"] == "unknown_host"
+
+
+def test_a_host_is_heard_at_the_door_before_its_batch_is_stored(made: Container) -> None:
+    assert made.adapters.agent_cache.heard() == {}
+    began = int(time.time() * 1000)
+    post(zipped(batch()))
+    assert made.adapters.agent_cache.heard()["host_a"] >= began
+    assert made.query.host("host_a", began).status is HostStatus.LIVE
+
+
+def test_a_host_that_is_sent_away_because_much_is_going_on_is_heard_all_the_same(made: Container) -> None:
+    made.__dict__["rate_limits"] = UsedUp()
+    assert post(zipped(batch()))["statusCode"] == 429
+    assert set(made.adapters.agent_cache.heard()) == {"host_a"}
+    assert queued(made) == []
+
+
+def test_a_host_whose_batches_nobody_can_read_is_not_heard(made: Container) -> None:
+    post(b"plain text")
+    assert made.adapters.agent_cache.heard() == {}
 
 
 def test_without_redis_the_answer_comes_from_the_database(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from farwatch.adapters.postgres.sweep import PostgresSweepLog
-from farwatch.domain.hosts import Host
+from farwatch.domain.hosts import Host, waiting_ms
 from farwatch.domain.incidents import IncidentStatus
 from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
@@ -38,6 +39,19 @@ class Hosts:
         self.known[host_id] = replace(self.known[host_id], **changes)  # type: ignore[arg-type]  # test data
 
 
+class Door:
+    """Where agents knock, as far as the sweep asks: when each host was last heard there."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, int] = {}
+        self.down = False
+
+    def heard(self) -> dict[str, int]:
+        if self.down:
+            raise Unavailable("redis", "down for the test")
+        return dict(self.times)
+
+
 class Tower:
     """A watch over the given hosts, run minute by minute on the world's clock."""
 
@@ -46,12 +60,19 @@ class Tower:
         self.hosts = Hosts(*hosts)
         self.signals = Signals()
         self.log = PostgresSweepLog(world.database)
-        self.watch = Watch(self.hosts, world.store, world.incidents, self.signals, self.log)  # type: ignore[arg-type]  # only all() is asked for
+        self.door = Door()
+        self.watch = Watch(self.hosts, self.door, world.store, world.incidents, self.signals, self.log)  # type: ignore[arg-type]  # only all() is asked for
 
-    def minutes(self, count: int, *, heard: bool = False, deaf: bool = False) -> None:
-        """Let minutes pass; ``heard``: the hosts report; ``deaf``: the sweep itself does not run."""
+    def minutes(
+        self, count: int, *, heard: bool = False, knocking: Sequence[str] = (), deaf: bool = False
+    ) -> None:
+        """Let minutes pass; ``heard``: what the hosts report is stored at once; ``knocking``: the batches of these hosts
+        wait in the queue; ``deaf``: the sweep itself does not run.
+        """
         for _ in range(count):
             self.world.now += MINUTE
+            for host_id in self.hosts.known if heard else knocking:
+                self.door.times[host_id] = self.world.now - 1000
             if heard:
                 for host_id in self.hosts.known:
                     self.hosts.set(host_id, last_seen_at=self.world.now - 1000)
@@ -120,6 +141,39 @@ def test_when_the_back_end_was_down_no_host_is_blamed_for_its_silence(world: Wor
     assert tower.open_titles() == [], "nobody could have been heard"
     tower.minutes(2)
     assert tower.open_titles() == ["web-3 is silent"], "but now it could"
+
+
+def test_a_host_whose_batches_wait_in_the_queue_is_not_called_silent(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(2, heard=True)
+    tower.minutes(20, knocking=["host_1"])
+    assert tower.open_titles() == []
+    tower.minutes(2, heard=True)
+    assert world.store.find(IncidentFilter(), limit=5) == []
+
+
+def test_a_host_that_dies_is_called_silent_in_time_whether_or_not_batches_wait(world: World) -> None:
+    tower = Tower(world, HOST, replace(HOST, id="host_2", name="web-4"))
+    tower.minutes(2, heard=True)
+    tower.minutes(5, knocking=["host_1", "host_2"])
+    tower.minutes(2, knocking=["host_1"])
+    assert tower.open_titles() == ["web-4 is silent"]
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert "Nothing has been heard from web-4 for 1 min" in incident.reason
+    # What the dead host had sent is stored late, with the time at which it came: that is no sign of life.
+    tower.hosts.set("host_2", last_seen_at=tower.door.times["host_2"])
+    tower.minutes(1, knocking=["host_1"])
+    assert tower.open_titles() == ["web-4 is silent"]
+
+
+def test_while_the_cache_is_down_silence_is_judged_by_what_is_stored(world: World) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(2, heard=True)
+    tower.door.down = True
+    tower.minutes(1, heard=True)
+    assert tower.open_titles() == []
+    tower.minutes(2)
+    assert tower.open_titles() == ["web-3 is silent"]
 
 
 def test_a_signal_whose_end_was_lost_ends_while_its_host_reports(world: World) -> None:
@@ -262,6 +316,7 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
     def told(**changes: Any) -> list[tuple[str, str, str]]:
         known: dict[str, Any] = {
             "steps": [step],
+            "waiting_ms": [0, 0, 0],
             "channels": [row],
             "email_ready": True,
             "undelivered": {},
@@ -272,6 +327,7 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
 
     assert told() == [
         ("sweep", "ok", ""),
+        ("batches", "ok", ""),
         ("slack chan_slack", "ok", "nothing sent yet"),
         ("deliveries", "ok", ""),
     ]
@@ -282,11 +338,36 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
         "down",
         "watch: timed out",
     )
-    assert told(email_ready=False)[1] == ("e-mail", "off", "no mail server is configured")
-    assert told(channels=[replace(row, enabled=False)])[1][1] == "off"
+    name, state, behind = told(waiting_ms=[0, 90_000, 240_000])[1]
+    assert (name, state) == ("batches", "down")
+    assert "2 hosts wait" in behind
+    assert "up to 4 min behind" in behind
+    assert told(email_ready=False)[2] == ("e-mail", "off", "no mail server is configured")
+    assert told(channels=[replace(row, enabled=False)])[2][1] == "off"
     failing = replace(row, healthy=False, health_error="HTTP 404")
-    assert told(channels=[failing])[1] == ("slack chan_slack", "down", "HTTP 404")
+    assert told(channels=[failing])[2] == ("slack chan_slack", "down", "HTTP 404")
     assert told(undelivered={"dead": 2, "waiting": 1})[-1] == ("deliveries", "down", "2 dead, 1 waiting")
+
+
+@pytest.mark.parametrize(
+    ("stored_s_ago", "knocked_s_ago", "interval_s", "waiting_s"),
+    [
+        (1, 1, 5, 0),
+        (5, 0, 5, 0),
+        (300, None, 5, 0),
+        (300, 2, 5, 300),
+        (300, 2, 300, 0),
+        (3600, 1800, 300, 3600),
+        (None, 2, 5, 900),
+    ],
+)
+def test_batches_wait_when_a_host_knocks_and_nothing_of_it_is_stored(
+    stored_s_ago: int | None, knocked_s_ago: int | None, interval_s: float, waiting_s: int
+) -> None:
+    stored = None if stored_s_ago is None else NOW - stored_s_ago * 1000
+    host = replace(HOST, last_seen_at=stored, enrolled_at=NOW - 900_000, interval_s=interval_s)
+    door = {} if knocked_s_ago is None else {"host_1": NOW - knocked_s_ago * 1000}
+    assert waiting_ms(host, door, NOW) == waiting_s * 1000
 
 
 def test_what_was_not_delivered_is_counted(world: World) -> None:

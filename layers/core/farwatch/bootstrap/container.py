@@ -160,7 +160,13 @@ class Container:
         from farwatch.domain.retention import Retention
         from farwatch.services.query import Query
 
-        return Query(self.adapters.hosts, self.adapters.metric_store, self.adapters.host_memory, Retention())
+        return Query(
+            self.adapters.hosts,
+            self.adapters.metric_store,
+            self.adapters.host_memory,
+            self.adapters.agent_cache,
+            Retention(),
+        )
 
     @cached_property
     def ingest(self) -> Ingest:
@@ -324,12 +330,15 @@ class Container:
         )
 
     def findings(self, now: int) -> list[Finding]:
-        """Return the health of the sweep, of each channel and of deliveries."""
+        """Return the health of the sweep, of the batches on their way, of each channel and of deliveries."""
+        from farwatch.domain.hosts import waiting_ms
         from farwatch.domain.routing import Channel
         from farwatch.services.health import findings
 
+        door = self.adapters.agent_cache.heard()
         found = findings(
             steps=self.adapters.sweep_log.steps(),
+            waiting_ms=[waiting_ms(host, door, now) for host in self.adapters.hosts.all()],
             channels=self.adapters.channels.all(),
             email_ready=self.adapters.book.ready(Channel.EMAIL),
             undelivered=self.adapters.deliveries.undelivered(now - 86_400_000),
@@ -345,6 +354,7 @@ class Container:
 
         watch = sweep.Watch(
             self.adapters.hosts,
+            self.adapters.agent_cache,
             self.adapters.incident_store,
             self.incidents,
             self.adapters.signals,

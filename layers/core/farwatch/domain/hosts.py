@@ -21,7 +21,8 @@ class HostStatus(StrEnum):
 class Host:
     """One monitored machine. Times are epoch milliseconds; ``interval_s`` is how often its agent samples.
 
-    ``version`` counts what people change of it, for ETags.
+    ``last_seen_at`` is when the newest batch that is stored reached the back end; ``version`` counts what people change of
+    the host, for ETags.
     """
 
     id: str
@@ -46,6 +47,26 @@ SILENT_AFTER_S = 60.0
 def silent_after_s(interval_s: float) -> float:
     """Return how many seconds without a batch make a host silent: a minute, or six intervals if that is longer."""
     return max(SILENT_AFTER_S, 6 * interval_s)
+
+
+BEHIND_AFTER_S = 30.0
+
+
+def heard_at(host: Host, door: Mapping[str, int]) -> int | None:
+    """Return when the host was last heard of (epoch ms): at the ``door`` (host id → epoch ms), or by what is stored."""
+    return max((at for at in (host.last_seen_at, door.get(host.id)) if at is not None), default=None)
+
+
+def waiting_ms(host: Host, door: Mapping[str, int], now: int) -> int:
+    """Return how long, about, the host's oldest batch that is not stored has waited at ``now``; 0 when none is late.
+
+    A batch is late half a minute, or two intervals, after the newest one that is stored.
+    """
+    knocked = door.get(host.id)
+    stored = host.last_seen_at if host.last_seen_at is not None else host.enrolled_at
+    if knocked is None or knocked - stored <= max(BEHIND_AFTER_S, 2 * host.interval_s) * 1000:
+        return 0
+    return now - stored
 
 
 def status(host: Host, now: int) -> HostStatus:

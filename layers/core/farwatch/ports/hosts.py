@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from farwatch.domain.hosts import Host
@@ -29,7 +29,7 @@ class Hosts(Protocol):
         ...
 
     def record_stored(self, host_id: str, spool_id: str, seq: int, at: int, agent_version: str) -> None:
-        """Note that everything up to ``seq`` is stored, and that the host was heard of at ``at`` (epoch ms)."""
+        """Note that everything up to ``seq`` is stored, of what the host had brought by ``at`` (epoch ms)."""
         ...
 
 
@@ -58,6 +58,18 @@ class AgentCache(Protocol):
 
     def note_interval(self, host_id: str, interval_s: float) -> None:
         """Keep the interval for at most a minute."""
+        ...
+
+    def note_heard(self, host_id: str, at: int) -> None:
+        """Keep when the host's agent last knocked at the door (epoch ms)."""
+        ...
+
+
+class Door(Protocol):
+    """What the door where agents knock knows, whether or not what they brought is stored yet."""
+
+    def heard(self) -> Mapping[str, int]:
+        """Return when each host was last heard at the door (epoch ms), for a day; raises Unavailable when it is down."""
         ...
 
 

@@ -24,6 +24,7 @@ class Finding:
 def findings(
     *,
     steps: Sequence[Mapping[str, Any]],
+    waiting_ms: Sequence[int],
     channels: Sequence[ChannelRow],
     email_ready: bool,
     undelivered: Mapping[str, int],
@@ -31,10 +32,12 @@ def findings(
 ) -> Iterator[Finding]:
     """Yield the parts in a fixed order.
 
-    ``steps`` are the sweep's records; ``undelivered`` counts deliveries by state (``waiting``, ``failed``, ``dead``) of the
+    ``steps`` are the sweep's records; ``waiting_ms`` says for each host how long its oldest batch has waited to be stored, 0
+    when none is late; ``undelivered`` counts deliveries by state (``waiting``, ``failed``, ``dead``) of the
     last day.
     """
     yield _sweep(steps, now)
+    yield _batches(waiting_ms)
     if not email_ready:
         yield Finding("e-mail", "off", "no mail server is configured")
     for row in channels:
@@ -46,6 +49,19 @@ def findings(
             yield Finding(f"{row.kind} {row.name}", "ok", "" if row.healthy else "nothing sent yet")
     counted = ", ".join(f"{count} {state}" for state, count in undelivered.items() if count)
     yield Finding("deliveries", "down" if undelivered.get("dead") else "ok", counted)
+
+
+def _batches(waiting_ms: Sequence[int]) -> Finding:
+    late = [waited for waited in waiting_ms if waited]
+    if not late:
+        return Finding("batches", "ok")
+    hosts = "1 host waits" if len(late) == 1 else f"{len(late)} hosts wait"
+    return Finding(
+        "batches",
+        "down",
+        f"what {hosts} to have stored is up to {duration(max(late))} behind; until then silence is judged by who knocks, "
+        "and rules by what is stored",
+    )
 
 
 def _sweep(steps: Sequence[Mapping[str, Any]], now: int) -> Finding:

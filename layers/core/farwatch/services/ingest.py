@@ -32,6 +32,7 @@ class Ingest:
                 f"host_id: the batch says {batch.host_id}, the credential belongs to {host_id}",
                 code="host_mismatch",
             )
+        self.note_heard(host_id, now)
         self._clones.heard(host_id, batch.spool_id, batch.agent.started_at, now)
         standing = self.standing(host_id, batch.spool_id, now)
         # A batch that lost all its samples still goes on: its sequence number must be confirmed.
@@ -44,6 +45,13 @@ class Ingest:
             server_time=now,
             interval_s=standing.interval_s,
         )
+
+    def note_heard(self, host_id: str, now: int) -> None:
+        """Note that the host is alive, also when it has to come again because much is going on here (``now``: epoch ms)."""
+        try:
+            self._cache.note_heard(host_id, now)
+        except Unavailable as error:
+            logger.warning("the agent cache is down, nothing noted", extra={"reason": error.message})
 
     def standing(self, host_id: str, spool_id: str, now: int) -> WireStanding:
         """Return how far the spool is stored and how often the host is to sample. Raises NotFound for an unknown host."""

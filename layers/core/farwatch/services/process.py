@@ -86,8 +86,8 @@ class Process:
         self._sensitivity: dict[str, tuple[float, Sensitivity]] = {}
         self._fallback: dict[str, bytes] = {}
 
-    def handle(self, batch: Batch, now: int) -> Standing:
-        """Store and evaluate the batch; ``now`` is epoch ms.
+    def handle(self, batch: Batch, now: int, received_at: int | None = None) -> Standing:
+        """Store and evaluate the batch; ``now``, and ``received_at`` when it reached the queue (None: now), are epoch ms.
 
         A batch that comes out of order is left alone: the agent still has it and will send it again in order. Raises
         Unavailable when the metric store, the database or a queue is down; the queue then delivers the batch again.
@@ -108,7 +108,8 @@ class Process:
                 "evaluation failed; the batch is stored all the same", extra={"host_id": host.id}
             )
             memory = Memory()
-        self._hosts.record_stored(batch.host_id, batch.spool_id, batch.seq, now, batch.agent_version)
+        heard_at = now if received_at is None else received_at
+        self._hosts.record_stored(batch.host_id, batch.spool_id, batch.seq, heard_at, batch.agent_version)
         self._keep(batch, memory)
         self._show(batch, host, now)
         return Standing.STORED

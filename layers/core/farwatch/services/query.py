@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
 
-from farwatch.domain.hosts import Host, HostStatus, status
+from farwatch.domain.hosts import Host, HostStatus, heard_at, status
 from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention, choose_resolution
 from farwatch.domain.samples import SeriesKey
 from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
 from farwatch.observability import logger
-from farwatch.ports.hosts import Hosts
+from farwatch.ports.hosts import Door, Hosts
 from farwatch.ports.metric_store import MetricStore, SeriesData
 
 MAX_POINTS = 2000
@@ -53,10 +53,13 @@ class RangeView:
 class Query:
     """Reads; changes nothing. Without Redis the newest values come from the metric store."""
 
-    def __init__(self, hosts: Hosts, store: MetricStore, latest: LatestValues, retention: Retention) -> None:
+    def __init__(
+        self, hosts: Hosts, store: MetricStore, latest: LatestValues, door: Door, retention: Retention
+    ) -> None:
         self._hosts = hosts
         self._store = store
         self._latest = latest
+        self._door = door
         self._retention = retention
 
     def fleet(self, now: int) -> list[HostView]:
@@ -71,12 +74,22 @@ class Query:
         return self._views([host], now)[0]
 
     def _views(self, hosts: Sequence[Host], now: int) -> list[HostView]:
+        door = self._heard()
+        # A host whose batches wait to be stored is as alive as one whose batches do not.
+        hosts = [replace(host, last_seen_at=heard_at(host, door)) for host in hosts]
         ids = [host.id for host in hosts]
         latest, incidents = self._latest_of(ids, now), self._hosts.open_incidents(ids)
         return [
             HostView(host, status(host, now), latest.get(host.id, {}), incidents.get(host.id, 0))
             for host in hosts
         ]
+
+    def _heard(self) -> Mapping[str, int]:
+        try:
+            return self._door.heard()
+        except Unavailable as error:
+            logger.warning("hosts are shown as they are stored", extra={"reason": error.message})
+            return {}
 
     def series(self, host_id: str) -> list[SeriesKey]:
         """Return the series of a host by name; raises NotFound."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from farwatch.domain.headlines import duration
-from farwatch.domain.hosts import Host, silent_after_s
+from farwatch.domain.hosts import Host, heard_at, silent_after_s
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.errors import FarwatchError, Unavailable
 from farwatch.observability import logger
 from farwatch.ports.deliveries import DeliveryStore, Inbox
-from farwatch.ports.hosts import Hosts
+from farwatch.ports.hosts import Door, Hosts
 from farwatch.ports.incidents import IncidentStore, StaleSignal
 from farwatch.ports.messaging import EventTopic, SignalQueue
 from farwatch.ports.sweep import SweepLog
@@ -38,9 +38,16 @@ class Watch:
     """Notices silent hosts, and signals whose end was lost."""
 
     def __init__(
-        self, hosts: Hosts, store: IncidentStore, incidents: Incidents, signals: SignalQueue, log: SweepLog
+        self,
+        hosts: Hosts,
+        door: Door,
+        store: IncidentStore,
+        incidents: Incidents,
+        signals: SignalQueue,
+        log: SweepLog,
     ) -> None:
         self._hosts = hosts
+        self._door = door
         self._store = store
         self._incidents = incidents
         self._signals = signals
@@ -50,22 +57,33 @@ class Watch:
         """Send a signal for every silent host and for every host that is heard again, and close lost signals.
 
         Returns how many signals were sent or closed. While the back end itself was down no host could be heard, so
-        silence only counts from when the sweep has been running again.
+        silence only counts from when the sweep has been running again. A host whose batches wait to be stored is not
+        silent: what counts is when it last knocked at the door.
         """
         since = self._log.tick(now)
+        door = self._heard()
         hosts = {host.id: host for host in self._hosts.all()}
         firing = self._store.firing_signals()
         told_silent = {signal.host_id for signal in firing if signal.kind == SignalKind.SILENCE}
-        silent = {host.id for host in hosts.values() if is_silent(host, since, now)}
-        speaking = [silence(hosts[host_id], SignalState.FIRING, now) for host_id in sorted(silent)] + [
-            silence(hosts[host_id], SignalState.RESOLVED, now)
-            for host_id in sorted(told_silent - silent)
-            if host_id in hosts
+        silent = {host.id for host in hosts.values() if is_silent(host, heard_at(host, door), since, now)}
+        states = dict.fromkeys(sorted(silent), SignalState.FIRING) | dict.fromkeys(
+            sorted(told_silent & hosts.keys() - silent), SignalState.RESOLVED
+        )
+        speaking = [
+            silence(hosts[host_id], heard_at(hosts[host_id], door), state, now)
+            for host_id, state in states.items()
         ]
         if speaking:
             self._signals.send(speaking)
         # A host counts as silent until its incident knows better: its other signals need time to be heard again.
         return len(speaking) + self._close_lost(firing, hosts, silent | told_silent, since, now)
+
+    def _heard(self) -> Mapping[str, int]:
+        try:
+            return self._door.heard()
+        except Unavailable as error:
+            logger.warning("silence is judged by what is stored", extra={"reason": error.message})
+            return {}
 
     def _close_lost(
         self,
@@ -85,16 +103,16 @@ class Watch:
         return sum(map(len, lost.values()))
 
 
-def is_silent(host: Host, since: int, now: int) -> bool:
+def is_silent(host: Host, heard: int | None, since: int, now: int) -> bool:
     """Whether a host that should report has not been heard of for too long while we were listening."""
-    if host.may_be_off or host.last_seen_at is None:
+    if host.may_be_off or heard is None:
         return False
-    return now - max(host.last_seen_at, since) > silent_after_s(host.interval_s) * 1000
+    return now - max(heard, since) > silent_after_s(host.interval_s) * 1000
 
 
-def silence(host: Host, state: SignalState, now: int) -> Signal:
+def silence(host: Host, heard: int | None, state: SignalState, now: int) -> Signal:
     """Return the signal that a host is silent, or is heard again. The episode starts with the last sign of life."""
-    last_seen = host.last_seen_at or now
+    last_seen = now if heard is None else heard
     gone = state is SignalState.FIRING
     reason = (
         f"Nothing has been heard from {host.name} for {duration(now - last_seen)}; "

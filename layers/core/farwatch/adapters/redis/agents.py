@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from farwatch.adapters.redis.client import Redis, guarded
 
 _PROGRESS_TTL_S = 3600
 _INTERVAL_TTL_S = 60
 _MEMORY_TTL_S = 7 * 86_400
+_HEARD = "heard"
+_HEARD_FOR_MS = 86_400_000
 
 
 class RedisAgentCache:
-    """Progress and interval of each agent, for answers that need no database."""
+    """Progress and interval of each agent, for answers that need no database; and when each host was heard."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -36,6 +40,19 @@ class RedisAgentCache:
         """Keep the interval for at most a minute."""
         with guarded():
             self._redis.set(f"interval:{host_id}", interval_s, ex=_INTERVAL_TTL_S)
+
+    def note_heard(self, host_id: str, at: int) -> None:
+        """Keep when the host's agent last knocked (epoch ms)."""
+        with guarded():
+            self._redis.zadd(_HEARD, {host_id: at}, gt=True)
+
+    def heard(self) -> dict[str, int]:
+        """Return when each host was last heard (epoch ms), and forget those that were last heard a day before the newest."""
+        with guarded():
+            found = cast(list[tuple[bytes, float]], self._redis.zrange(_HEARD, 0, -1, withscores=True))
+            if found:
+                self._redis.zremrangebyscore(_HEARD, "-inf", found[-1][1] - _HEARD_FOR_MS)
+        return {host_id.decode(): round(at) for host_id, at in found}
 
     def forget_intervals(self) -> None:
         """Make every agent's next answer read its interval from the database."""
