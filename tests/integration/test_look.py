@@ -21,7 +21,7 @@ from farwatch.adapters.redis.looks import RedisLookMemory
 from farwatch.domain.anomalies import Anomaly
 from farwatch.domain.looks import LOOK_EVERY_S, Look, Watched
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
-from farwatch.domain.signals import Signal
+from farwatch.domain.signals import Signal, SignalState
 from farwatch.errors import Unavailable
 from farwatch.ports.anomalies import AnomalyFilter
 from farwatch.services.look import Looks
@@ -65,6 +65,7 @@ class Bench:
         self.detect = self.looking()
         self.rng = np.random.default_rng(11)
         self.seq = 0
+        self.sent_through = 0
 
     def choose(self, *choices: list[str]) -> None:
         self.hosts.set_fleet_config("detectors", list(choices), "test")
@@ -116,6 +117,7 @@ class Bench:
     def send(self, first: int, last: int, jump: float = 0.0) -> Standing:
         """Have ``process`` handle one batch of all three metrics."""
         times = [self.at(number) for number in range(first, last + 1)]
+        self.sent_through = last
         batch = self.batch(times, 50.0 + jump + self.rng.normal(0, 1, (len(times), 3)))
         return self.process.handle(batch, times[-1])
 
@@ -330,6 +332,52 @@ def test_what_a_look_finds_counts_for_the_hosts_episode_once(bench: Bench) -> No
     assert "load.1m rose." in signal.reason
     bench.send(242, 243)
     assert len(episodes(bench)) == 1
+
+
+def test_what_is_found_late_joins_the_episode_of_its_own_time_while_that_is_on(bench: Bench) -> None:
+    bench.send(1, 240)
+    for number in (240, 288, 336):  # every four minutes
+        for metric in METRICS:
+            found_by_lof(bench, metric, number)
+        bench.send(bench.sent_through + 1, number + 1)
+    begun = bench.at(240)
+    assert episodes(bench)[-1].started_at == begun
+    found_by_lof(bench, "disk.used_percent", 250, late=True)
+    found_by_lof(bench, "swap.used_percent", 120, late=True)
+    bench.send(bench.sent_through + 1, bench.sent_through + 12)
+    signal = episodes(bench)[-1]
+    assert (signal.started_at, signal.evidence["series"]) == (begun, 4)
+    assert "disk.used_percent" in signal.evidence
+    bench.send(bench.sent_through + 1, bench.sent_through + 60)
+    assert episodes(bench)[-1].state is SignalState.RESOLVED, "and what is found late does not keep it on"
+
+
+def test_what_is_found_when_the_episode_of_its_time_is_over_tells_nobody(bench: Bench) -> None:
+    bench.send(1, 240)
+    for metric in METRICS:
+        found_by_lof(bench, metric, 240)
+    bench.send(241, 241)
+    bench.send(242, 320)
+    told = episodes(bench)
+    assert told[-1].state is SignalState.RESOLVED
+    for metric in METRICS:
+        found_by_lof(bench, metric, 245, late=True)
+    bench.send(321, 340)
+    assert episodes(bench) == told
+
+
+def found_by_lof(bench: Bench, metric: str, number: int, *, late: bool = False) -> None:
+    """Have LOF have found something in the sample of that number: at once, or only just now."""
+    at = bench.at(number)
+    key = SeriesKey.of(metric)
+    bench.log.append([Anomaly(HOST, key, "lof", at, 99.0, 0.8, 48.0, 52.0, "spike", f"{metric} rose.", at)])
+    raised_at = bench.at(bench.sent_through) if late else at
+    with bench.database.transaction() as connection:
+        connection.execute(
+            """UPDATE anomalies SET raised_at = to_timestamp(%s / 1000.0)
+               WHERE metric = %s AND at = to_timestamp(%s / 1000.0)""",
+            (raised_at, metric, at),
+        )
 
 
 def episodes(bench: Bench) -> list[Signal]:

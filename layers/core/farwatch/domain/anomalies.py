@@ -134,6 +134,16 @@ def advance(episode: Episode, anomalies: Sequence[Anomaly], host: HostScore, now
     return EpisodeChange.GOES_ON
 
 
+def counts_from(episode: Episode, now: int) -> int:
+    """Return from when on (epoch ms) an anomaly counts at ``now``: the last minutes, or the time of an episode that is on.
+
+    What is found late thus joins the episode of its own time and never begins one: by then that trouble is over, or it is
+    seen again.
+    """
+    begun = min(now, episode.started_at) if episode.started_at else now
+    return begun - RECENT_MS
+
+
 def close(episode: Episode, now: int) -> None:
     """Make ``episode`` ready for the next; the flap count and the time of this end stay."""
     episode.started_at = episode.sent_at = 0

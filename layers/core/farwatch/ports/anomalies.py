@@ -51,8 +51,11 @@ class AnomalyLog(Protocol):
         """Keep them; one that is already there (same host, detector, series and time) is left as it was raised."""
         ...
 
-    def raised_by(self, host_id: str, detectors: Sequence[str], start: int) -> Sequence[Anomaly]:
-        """Return the host's anomalies at or after ``start`` (epoch ms) that one of the detectors raised, by time."""
+    def raised_by(self, host_id: str, detectors: Sequence[str], start: int, recent: int) -> Sequence[Anomaly]:
+        """Return the host's anomalies at or after ``start`` that one of the detectors raised, by time.
+
+        Of those before ``recent`` only what was raised since then: found late. Both are epoch ms.
+        """
         ...
 
     def false_alarms(self, host_id: str) -> Sequence[tuple[SeriesKey, str, float]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from farwatch.domain.anomalies import Anomaly, Episode, EpisodeChange, HostScore, advance, close
+from farwatch.domain.anomalies import Anomaly, Episode, EpisodeChange, HostScore, advance, close, counts_from
 from farwatch.domain.hosts import Host
 from farwatch.domain.rules import Change, Condition, GroupState, Measure, Phase, Rule, applies_to_host
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
@@ -82,9 +82,10 @@ def evaluate(
 ) -> Outcome:
     """Fold the batch into ``memory`` (changed in place) and return the outcome; ``now`` is epoch ms.
 
-    Samples older than five minutes teach the detector but fire no rule: their trouble is over or will be seen again.
-    ``sensitivity`` is what people have set of the detectors. ``raised_elsewhere`` are anomalies of the last minutes found
-    by slow detectors: they count for the host's episode like the others, once, however often they are given.
+    Samples older than five minutes teach the detector but fire no rule: their trouble is over or will be seen again. What
+    is unusual about them counts for the host's episode only if it falls into one that is on.
+    ``sensitivity`` is what people have set of the detectors. ``raised_elsewhere`` are anomalies found by slow
+    detectors: they count for the host's episode like the others, once, however often they are given.
     """
     block = _after(batch.samples, memory.folded_through)
     signals = _evaluate_rules(memory, block, batch, host, rules, now)
@@ -249,7 +250,8 @@ def _episode_signals(
     host: Host,
     now: int,
 ) -> list[Signal]:
-    change = advance(episode, [a for a in anomalies if a.at >= now - LATE_AFTER_MS], score, now)
+    since = counts_from(episode, now)
+    change = advance(episode, [anomaly for anomaly in anomalies if anomaly.at >= since], score, now)
     due = now - episode.sent_at >= REFRESH_MS
     if change is EpisodeChange.NONE or (change is EpisodeChange.GOES_ON and not due):
         return []

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from farwatch.domain.anomalies import RECENT_MS, counts_from
 from farwatch.domain.hosts import Host
 from farwatch.domain.looks import LOOK_EVERY_S, Look
 from farwatch.domain.pushes import Push
@@ -27,7 +28,6 @@ from farwatch.ports.metric_store import MetricStore
 from farwatch.services.anomalies import history_of, sensitivity_of
 from farwatch.services.detect import SLOW, Sensitivity
 from farwatch.services.evaluation import (
-    LATE_AFTER_MS,
     Memory,
     decode_memory,
     encode_memory,
@@ -120,7 +120,11 @@ class Process:
         if len(batch.samples.times):
             self._warm_up(memory, host, int(batch.samples.times[0]), sensitivity)
         slow = sensitivity.slow(batch.samples.series)
-        elsewhere = self._anomalies.raised_by(host.id, SLOW, now - LATE_AFTER_MS) if slow else ()
+        elsewhere = (
+            self._anomalies.raised_by(host.id, SLOW, counts_from(memory.episode, now), now - RECENT_MS)
+            if slow
+            else ()
+        )
         outcome = evaluate(memory, batch, host, self._current_rules(), now, sensitivity, elsewhere)
         if outcome.anomalies:
             self._anomalies.append(outcome.anomalies)

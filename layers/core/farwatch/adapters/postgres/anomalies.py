@@ -51,13 +51,23 @@ class PostgresAnomalies:
                 ],
             )
 
-    def raised_by(self, host_id: str, detectors: Sequence[str], start: int) -> Sequence[Anomaly]:
-        """Return the host's anomalies at or after ``start`` (epoch ms) that one of the detectors raised, by time."""
+    def raised_by(self, host_id: str, detectors: Sequence[str], start: int, recent: int) -> Sequence[Anomaly]:
+        """Return the host's anomalies at or after ``start`` that one of the detectors raised, by time.
+
+        Of those before ``recent`` only what was raised since then: found late. Both are epoch ms.
+        """
         with self._database.transaction() as connection:
             rows = connection.execute(
                 _SELECT
-                + " WHERE a.host_id = %s AND a.detector = ANY(%s) AND a.at >= %s ORDER BY a.at, a.id LIMIT 1000",
-                (host_id, list(detectors), at_ms(start)),
+                + """ WHERE a.host_id = %(host)s AND a.detector = ANY(%(detectors)s) AND a.at >= %(start)s
+                      AND greatest(a.at, a.raised_at) >= %(recent)s
+                      ORDER BY a.at, a.id LIMIT 1000""",
+                {
+                    "host": host_id,
+                    "detectors": list(detectors),
+                    "start": at_ms(start),
+                    "recent": at_ms(recent),
+                },
             ).fetchall()
         return [_stored(row).anomaly for row in rows]
 
