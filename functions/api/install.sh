@@ -30,7 +30,7 @@ Installs the Farwatch agent on this machine, enrols it and lets it run. Run agai
 
 As root it makes a system service under a user of its own, otherwise a service of yours where systemd offers that.
 FARWATCH_AGENT_LABELS=env=prod,role=web gives the host labels. pip's own settings (PIP_INDEX_URL, PIP_PROXY,
-PIP_FIND_LINKS, PIP_CERT) are honoured; psutil is all it fetches. FARWATCH_PYTHON names the Python to use.
+PIP_FIND_LINKS, PIP_CERT) are honoured; psutil is all it fetches, in one version and by its SHA-256. FARWATCH_PYTHON names the Python to use.
 END
 }
 
@@ -87,9 +87,21 @@ install_program() { # into a folder named after its content, so that a failure l
         fail "$prefix cannot be made" "choose a folder you may write with --prefix, or run this as root"
     "$python" -m venv "$here" ||
         fail "no virtual environment could be made in $here" "look above for the reason; is the disk full?"
-    "$here/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$work/$package" ||
-        fail "the agent or psutil could not be installed" \
-            "let pip reach a package index (PIP_INDEX_URL, PIP_PROXY), or give it wheels (PIP_NO_INDEX, PIP_FIND_LINKS)"
+    pip="$here/bin/python -m pip install --quiet --disable-pip-version-check --no-input"
+    # What the agent needs is locked in its package, with the hash of every file that will do.
+    "$here/bin/python" - "$work/$package" >"$work/locked.txt" <<'END' ||
+import sys, zipfile
+
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/locked.txt"))
+    print(wheel.read(name).decode())
+END
+        fail "the package says not what it needs" "look above for the reason, and report it"
+    $pip --require-hashes --requirement "$work/locked.txt" ||
+        fail "psutil could not be installed (see above); nothing that is not locked was" \
+            "let pip reach a package index (PIP_INDEX_URL, PIP_PROXY), or give it the index's own file (PIP_NO_INDEX, PIP_FIND_LINKS)"
+    $pip --no-deps --no-index "$work/$package" ||
+        fail "the agent could not be installed" "look above for the reason, and report it"
     "$here/bin/python" -c 'import psutil, collector_agent.cli' ||
         fail "the agent does not run with $python" "look above for the reason, and report it"
     : >"$here/complete"

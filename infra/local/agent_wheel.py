@@ -14,6 +14,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 _TIME = (2020, 1, 1, 0, 0, 0)
 _WHEEL = "Wheel-Version: 1.0\nGenerator: farwatch\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -23,7 +24,8 @@ _ENTRY_POINTS = "[console_scripts]\nfarwatch-agent = collector_agent.cli:main\n"
 def build(root: Path) -> tuple[str, bytes]:
     """Return the file name and content of the wheel of `root`/collector_agent.
 
-    Raises `FileNotFoundError` when the agent's sources or pyproject.toml are not there.
+    Raises `FileNotFoundError` when the agent's sources, pyproject.toml or locks/run.txt are not there, `LookupError` when
+    the lock lacks something that the agent needs.
     """
     package = root / "collector_agent"
     found = re.search(r'^__version__ = "([0-9][0-9A-Za-z.+]*)"$', (package / "__init__.py").read_text(), re.M)
@@ -39,6 +41,7 @@ def build(root: Path) -> tuple[str, bytes]:
     files[f"{info}/METADATA"] = _metadata(root, version).encode()
     files[f"{info}/WHEEL"] = _WHEEL.encode()
     files[f"{info}/entry_points.txt"] = _ENTRY_POINTS.encode()
+    files[f"{info}/locked.txt"] = locked(root).encode()
     record = f"{info}/RECORD"
     files[record] = _record(files, record).encode()
     buffer = io.BytesIO()
@@ -48,6 +51,25 @@ def build(root: Path) -> tuple[str, bytes]:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
     return f"farwatch_agent-{version}-py3-none-any.whl", buffer.getvalue()
+
+
+def locked(root: Path) -> str:
+    """Return what the agent needs as pip's requirements, each with its exact version and the hashes of its files.
+
+    They are in the wheel, whose own hash the installer checks: so nothing runs on a host that is not locked here. Only what
+    the agent asks for itself is taken; pip refuses to install it if it has dependencies of its own that are missing here.
+    """
+    needs = _project(root)["optional-dependencies"]["agent"]
+    lock = (root / "locks" / "run.txt").read_text(encoding="utf-8")
+    # A requirement goes on over every line that ends in a backslash.
+    entries = {
+        found[1].lower(): found[0]
+        for found in re.finditer(r"^([A-Za-z0-9._-]+)==(?:.*\\\n)+.*$", lock, re.MULTILINE)
+    }
+    names = [re.split(r"[^A-Za-z0-9._-]", need, maxsplit=1)[0].lower() for need in needs]
+    if missing := [name for name in names if name not in entries]:
+        raise LookupError(f"locks/run.txt has no hashes of {', '.join(missing)}: run ./farwatch lock")
+    return "".join(f"{entries[name]}\n" for name in names)
 
 
 def write(root: Path, folder: Path) -> Path:
@@ -62,8 +84,13 @@ def write(root: Path, folder: Path) -> Path:
     return path
 
 
+def _project(root: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return project
+
+
 def _metadata(root: Path, version: str) -> str:
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = _project(root)
     needs = [f"Requires-Dist: {need}" for need in project["optional-dependencies"]["agent"]]
     lines = [
         "Metadata-Version: 2.1",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,15 @@ class Machine:
         found = find_spec("psutil")
         assert found is not None
         assert found.origin is not None
-        (modules / "psutil").symlink_to(Path(found.origin).parent)
+        library = Path(found.origin).parent.parent
+        # In the version that is locked, or pip would look for that one in an index.
+        for name in ("psutil", f"psutil-{version('psutil')}.dist-info"):
+            (modules / name).symlink_to(library / name)
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
             "FARWATCH_AGENT_STATE_DIR": str(self.state),
-            "PIP_NO_DEPS": "1",
+            "PIP_NO_INDEX": "1",
             "PYTHONPATH": str(modules),
         }
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from farwatch.services.installer import fill_in, installer_line, line_without_curl
+from infra.local import agent_wheel
 from tests.unit.agent.conftest import ROOT
 
 SCRIPT = (ROOT / "functions" / "api" / "install.sh").read_text()
@@ -21,24 +27,54 @@ SHELLS = [found for name in ("sh", "dash", "bash") if (found := shutil.which(nam
 PACKAGE = b"not really a wheel"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A back end that hands out ``PACKAGE``."""
+@contextmanager
+def handing_out(package: bytes) -> Iterator[str]:
+    """Run a back end that hands out ``package``, and give its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(PACKAGE)
+            self.wfile.write(package)
 
         def log_message(self, *args: object) -> None:
             pass
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{served.server_port}"
-    served.shutdown()
-    served.server_close()
+    try:
+        yield f"http://127.0.0.1:{served.server_port}"
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A back end that hands out ``PACKAGE``."""
+    with handing_out(PACKAGE) as url:
+        yield url
+
+
+def psutil_wheel(folder: Path) -> Path:
+    """Make a wheel of the psutil that is installed here, as a package index would have it."""
+    found = find_spec("psutil")
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    info = f"psutil-{version('psutil')}.dist-info"
+    folder.mkdir()
+    path = folder / f"psutil-{version('psutil')}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for file in sorted(package.rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                wheel.write(file, str(file.relative_to(package.parent)))
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: psutil\nVersion: {version('psutil')}\n"
+        )
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
 
 
 def filled(server: str = "http://127.0.0.1:1", sha256: str = "0" * 64) -> str:
@@ -60,7 +96,7 @@ def run(home: Path, script: str, *arguments: str, **env: str) -> subprocess.Comp
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
     )
 
 
@@ -121,6 +157,34 @@ def test_a_package_that_is_not_the_one_the_script_was_made_for_never_runs(
     assert "SHA-256" in done.stderr
     assert "nothing was installed" in done.stderr
     assert not (tmp_path / "program").exists()
+
+
+@pytest.mark.parametrize("altered", [False, True])
+def test_psutil_is_the_file_that_is_locked_or_nothing_is_installed(tmp_path: Path, altered: bool) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "collector_agent", root / "collector_agent")
+    shutil.copy(ROOT / "pyproject.toml", root)
+    wheel = psutil_wheel(tmp_path / "index")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (root / "locks").mkdir()
+    (root / "locks" / "run.txt").write_text(
+        f"psutil=={version('psutil')} \\\n    --hash=sha256:{'1' * 64} \\\n    --hash=sha256:{digest}\n"
+    )
+    if altered:
+        with zipfile.ZipFile(wheel, "a") as archive:
+            archive.writestr("psutil/more.py", "")
+    name, body = agent_wheel.build(root)
+    with handing_out(body) as url:
+        script = fill_in(SCRIPT, server=url, package=name, sha256=hashlib.sha256(body).hexdigest())
+        done = run(tmp_path, script, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheel.parent))
+    assert done.returncode == 1
+    installed = list((tmp_path / "program").glob("versions/*/complete"))
+    if altered:
+        assert "psutil could not be installed" in done.stderr
+        assert installed == []
+    else:
+        assert "this machine is not enrolled and no token was given" in done.stderr, "all else went well"
+        assert len(installed) == 1
 
 
 def test_a_python_that_makes_no_environments_is_named_with_the_package_that_helps(tmp_path: Path) -> None:

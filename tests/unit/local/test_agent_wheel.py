@@ -7,9 +7,12 @@ import csv
 import hashlib
 import io
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from collector_agent import __version__
 from infra.local import agent_wheel
@@ -24,6 +27,8 @@ def opened(body: bytes) -> zipfile.ZipFile:
 def test_the_same_sources_give_the_same_bytes_whatever_the_clock_and_the_folder(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "collector_agent", tmp_path / "collector_agent")
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    (tmp_path / "locks").mkdir()
+    shutil.copy(CHECKOUT / "locks" / "run.txt", tmp_path / "locks")
     for file in tmp_path.rglob("*"):
         os.utime(file, (1, 1))
     (tmp_path / "collector_agent" / "__pycache__" / "left.cpython-311.py").parent.mkdir(exist_ok=True)
@@ -55,6 +60,25 @@ def test_its_record_names_every_file_with_its_hash_and_its_metadata_asks_for_psu
         if line.startswith("Requires-Dist")
     ]
     assert needs == ["Requires-Dist: psutil>=7.0"]
+
+
+def test_what_it_needs_is_locked_in_it_to_one_version_and_its_hashes() -> None:
+    archive = opened(agent_wheel.build(CHECKOUT)[1])
+    text = archive.read(f"farwatch_agent-{__version__}.dist-info/locked.txt").decode()
+    first, *hashes = text.replace("\\\n", "").split()
+    assert re.fullmatch(r"psutil==[0-9.]+", first)
+    assert hashes
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+    assert text in (CHECKOUT / "locks" / "run.txt").read_text()
+
+
+def test_a_lock_that_lacks_what_the_agent_needs_builds_nothing(tmp_path: Path) -> None:
+    shutil.copytree(CHECKOUT / "collector_agent", tmp_path / "collector_agent")
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "run.txt").write_text(f"psutil-more==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(LookupError, match="no hashes of psutil"):
+        agent_wheel.build(tmp_path)
 
 
 def test_the_api_function_carries_the_wheel_and_the_script(tmp_path: Path) -> None:
