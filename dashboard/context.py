@@ -84,13 +84,15 @@ def identity() -> Mapping[str, Any]:
 
 
 def fresh_identity_token() -> str | None:
-    """Return the identity token the browser has just come back with, once; None for an old one and without one."""
+    """Return the identity token the browser has lately come back with; None for an old one and without one.
+
+    Streamlit's cookie keeps it for long: that it signs in once is the API's to see to.
+    """
     claims = identity()
     issued = claims.get("iat")
     if not isinstance(issued, int | float) or time.time() - issued > IDENTITY_S:
         return None
-    token = claims["tokens"].get("id")
-    return token if token and STORE.first_use(token) else None
+    return claims["tokens"].get("id") or None
 
 
 def sign_in_with_identity(id_token: str) -> None:

@@ -8,7 +8,6 @@ Sessions live in memory: after a restart of the dashboard people sign in again.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 import time
@@ -107,7 +106,6 @@ class SessionStore:
     _by_id: dict[str, Session] = field(default_factory=dict)
     _by_key: dict[str, Session] = field(default_factory=dict)
     _codes: dict[str, tuple[str, float]] = field(default_factory=dict)
-    _identities: dict[bytes, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, session: Session) -> None:
@@ -145,19 +143,6 @@ class SessionStore:
             session_id, _ = self._codes.pop(code, ("", 0.0))
             return self._by_id.get(session_id)
 
-    def first_use(self, id_token: str) -> bool:
-        """Return whether an identity token is presented for the first time, and remember it while it is fresh.
-
-        The browser keeps the token in Streamlit's cookie: without this, ending a session would last until the next reload.
-        """
-        digest = hashlib.sha256(id_token.encode()).digest()
-        with self._lock:
-            self._expire()
-            if digest in self._identities:
-                return False
-            self._identities[digest] = self.clock() + 2 * IDENTITY_S
-            return True
-
     def remove(self, session: Session) -> None:
         """End a session and forget it."""
         with self._lock:
@@ -180,8 +165,6 @@ class SessionStore:
             self._drop(session)
         for code in [code for code, (_, until) in self._codes.items() if now > until]:
             del self._codes[code]
-        for digest in [digest for digest, until in self._identities.items() if now > until]:
-            del self._identities[digest]
 
 
 STORE = SessionStore()

@@ -14,6 +14,7 @@ from dashboard.single_sign_on import FAILURE, Provider
 from dashboard.words import plain
 
 WRONG = 401
+SPENT = "sso_spent"
 TOO_FAST = 429
 _REFUSED = "farwatch.refused"
 
@@ -119,12 +120,14 @@ def _offer(provider: Provider) -> None:
 def _came_back(provider: Provider) -> bool:
     """Return True when the browser came back from the provider with an identity that may sign in."""
     token = context.fresh_identity_token()
-    if token is None:
+    if token is None or _REFUSED in st.session_state:
         return False
     try:
         with st.spinner("Signing in …", show_time=False):
             context.sign_in_with_identity(token)
     except Problem as error:
+        if error.code == SPENT:
+            return False  # it signed in, here or elsewhere, and that session has been ended
         if error.status == WRONG:
             st.session_state[_REFUSED] = _sentence(error.message)
             return False
@@ -133,7 +136,6 @@ def _came_back(provider: Provider) -> bool:
     except ApiError as error:
         context.show_failure(f"sign you in with {_host(provider)}", error)
         return False
-    st.session_state.pop(_REFUSED, None)
     return True
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from farwatch.adapters.oidc import OidcProvider
+from farwatch.adapters.redis.client import connect
+from farwatch.adapters.redis.sessions import RedisSpentIdentities
 from farwatch.domain.rbac import Role
 from farwatch.errors import Misconfigured
 from farwatch.http.clock import now_ms
@@ -22,6 +26,7 @@ from tests.gateway import Answered, Gateway
 ISSUER = "https://id.example.com"
 CLIENT = "farwatch-dashboard"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+SERIAL = itertools.count()
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -67,6 +72,7 @@ def id_token(key: Any = KEY, kid: str = "idp-1", algorithm: str = "RS256", **cla
         "email_verified": True,
         "name": "Eve",
         "groups": ["sre"],
+        "jti": str(next(SERIAL)),
     }
     sent = {name: value for name, value in {**standard, **claims}.items() if value is not None}
     return jwt.encode(sent, key, algorithm=algorithm, headers={"kid": kid})
@@ -83,6 +89,46 @@ def test_somebody_new_is_admitted_with_the_mapped_role(sso: Gateway) -> None:
     assert (user["email"], user["role"], user["has_password"]) == ("eve@example.com", "operator", False)
     assert exchange(sso, id_token()).body["user"]["id"] == user["id"]
     assert sso.sign_in("eve@example.com").status == 401, "there is no password to guess"
+
+
+def test_an_identity_token_signs_in_once_also_at_another_process_and_after_a_restart(sso: Gateway) -> None:
+    token = id_token()
+    assert exchange(sso, token).status == 200
+    sso.container.auth._spent = RedisSpentIdentities(connect(sso.container.adapters.secrets.redis_url))
+    again = exchange(sso, token)
+    assert (again.status, again.body["code"]) == (401, "sso_spent")
+    assert exchange(sso, id_token(jti="another")).status == 200
+
+
+def test_the_same_signature_written_differently_is_the_same_token(sso: Gateway) -> None:
+    token = id_token()
+    assert exchange(sso, token).status == 200
+    answer = exchange(sso, f"{token}==")  # base64 with its padding
+    assert (answer.status, answer.body["code"]) == (401, "sso_spent")
+
+
+def test_of_many_who_present_one_token_at_once_one_signs_in(sso: Gateway) -> None:
+    spent = RedisSpentIdentities(sso.container.adapters.redis)
+    until = now_ms() + 60_000
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(lambda _: spent.spend("token", until), range(40)))
+    assert first.count(True) == 1
+
+
+def test_a_spent_token_is_remembered_for_as_long_as_it_would_be_accepted(sso: Gateway) -> None:
+    exchange(sso, id_token(exp=now_ms() // 1000 + 500))
+    redis = sso.container.adapters.redis
+    (key,) = redis.keys("spent_identity:*")
+    assert 500_000 < redis.pttl(key) <= 530_000
+
+
+def test_while_nobody_can_tell_whether_a_token_was_spent_it_signs_nobody_in(sso: Gateway) -> None:
+    auth = sso.container.auth
+    working, auth._spent = auth._spent, RedisSpentIdentities(connect("redis://127.0.0.1:1/0"))
+    token = id_token()
+    assert exchange(sso, token).status == 503
+    auth._spent = working
+    assert exchange(sso, token).status == 200
 
 
 def test_the_role_follows_the_groups_and_the_old_sessions_end(sso: Gateway) -> None:

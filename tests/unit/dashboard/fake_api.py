@@ -138,6 +138,7 @@ class FakeApi:
         self.default_interval_s = interval_s
         self.tokens: dict[str, str] = {}
         self.refreshes: dict[str, str] = {}
+        self.spent: set[str] = set()
         self.tickets: dict[str, str] = {}
         self.preferences: dict[str, dict[str, Any]] = {}
         self.incidents = [self._incident(0)] if hosts > 2 else []
@@ -352,6 +353,10 @@ class FakeApi:
 
     def _identity(self, id_token: str) -> tuple[int, Any]:
         """Admit the person whose e-mail address the token is, as if a provider had signed it."""
+        if id_token in self.spent:
+            status, body = _problem(401, "this identity token was used before")
+            return status, {**body, "code": "sso_spent"}
+        self.spent.add(id_token)
         if id_token in PEOPLE:
             return 200, self._issue(id_token)
         return _problem(401, "this person has no role here")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import jwt
 
 from farwatch.domain.webhooks import address_fault
@@ -82,7 +84,14 @@ class OidcProvider:
             email=email.strip().lower(),
             name=str(claims.get("name") or email)[:200],
             groups=tuple(str(g) for g in ([groups] if isinstance(groups, str) else groups)),
+            token_id=_token_id(id_token),
+            expires_at=(exp + CLOCK_SKEW_S) * 1000,
         )
+
+
+def _token_id(id_token: str) -> str:
+    """Return the SHA-256 of what was signed. One signature can be written in several ways, what it covers cannot."""
+    return hashlib.sha256(id_token.rpartition(".")[0].encode()).hexdigest()
 
 
 def _refused() -> Unauthenticated:

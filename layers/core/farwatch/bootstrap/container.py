@@ -80,7 +80,7 @@ class Container:
     def auth(self) -> Auth:
         """The use cases behind ``/api/v1/auth``."""
         from farwatch.adapters.oidc import OidcProvider
-        from farwatch.adapters.redis.sessions import RedisLoginGuard
+        from farwatch.adapters.redis.sessions import RedisLoginGuard, RedisSpentIdentities
         from farwatch.services.auth import Auth, SsoRoles
 
         settings = self.settings
@@ -95,6 +95,7 @@ class Container:
             self.adapters.passwords,
             self.adapters.access_tokens,
             provider,
+            RedisSpentIdentities(self.adapters.redis),
             self.adapters.audit,
             self.adapters.mail,
             hash_key=self.adapters.hash_key,

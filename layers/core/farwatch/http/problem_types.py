@@ -105,6 +105,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "The session was ended for safety: sign in again and change the password if this was not you.",
     ),
     "sso_refused": ProblemType(401, "Identity token not accepted", "Sign in at the identity provider again."),
+    "sso_spent": ProblemType(
+        401, "Identity token used before", "It signs in once: sign in at the identity provider again."
+    ),
     "sso_not_configured": ProblemType(
         409, "Single sign-on is not configured", "Set OIDC_ISSUER and OIDC_CLIENT_ID."
     ),

@@ -54,13 +54,19 @@ class AccessTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person as an identity provider vouches for them. ``groups`` are what roles are mapped from."""
+    """A person as an identity provider vouches for them. ``groups`` are what roles are mapped from.
+
+    ``token_id`` tells the token from every other, however its text is written, and ``expires_at`` (epoch ms) is when it is
+    accepted no more.
+    """
 
     issuer: str
     subject: str
     email: str
     name: str
     groups: tuple[str, ...]
+    token_id: str
+    expires_at: int
 
 
 class IdentityProvider(Protocol):

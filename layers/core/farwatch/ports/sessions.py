@@ -79,6 +79,17 @@ class LoginGuard(Protocol):
         ...
 
 
+class SpentIdentities(Protocol):
+    """Remembers which identity tokens have signed somebody in; they do so once."""
+
+    def spend(self, token_id: str, until: int) -> bool:
+        """Return whether the token was not spent yet, and remember it until ``until`` (epoch ms), in one step.
+
+        Raises Unavailable when that cannot be known.
+        """
+        ...
+
+
 class Tickets(Protocol):
     """One-time WebSocket tickets."""
 

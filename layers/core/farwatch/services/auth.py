@@ -23,7 +23,7 @@ from farwatch.ports.audit import AuditLog
 from farwatch.ports.mail import Mail
 from farwatch.ports.people import People
 from farwatch.ports.proofs import AccessTokens, Identity, IdentityProvider, Passwords
-from farwatch.ports.sessions import LoginGuard, ReusedToken, Session, Sessions
+from farwatch.ports.sessions import LoginGuard, ReusedToken, Session, Sessions, SpentIdentities
 from farwatch.ports.transactions import Transactions
 
 SESSION_MS = 14 * 86_400_000
@@ -79,6 +79,7 @@ class Auth:
         passwords: Passwords,
         tokens: AccessTokens,
         provider: IdentityProvider,
+        spent: SpentIdentities,
         audit: AuditLog,
         mail: Mail,
         *,
@@ -93,6 +94,7 @@ class Auth:
         self._passwords = passwords
         self._tokens = tokens
         self._provider = provider
+        self._spent = spent
         self._audit = audit
         self._mail = mail
         self._hash_key = hash_key
@@ -132,8 +134,16 @@ class Auth:
 
         A person is found by the provider's subject, else by verified e-mail address (and linked); somebody new is
         admitted when a role is mapped for them. A mapped role replaces the stored one at every sign-in.
+
+        A token is good once, whatever comes of it: raises Unauthenticated (``sso_spent``) after that, Unavailable while
+        nobody can tell whether it was spent.
         """
         identity = self._provider.verify(id_token, now)
+        if not self._spent.spend(identity.token_id, identity.expires_at):
+            self._audit.record(
+                caller, action="auth.sso", target="unknown", outcome="denied", detail={"reason": "spent"}
+            )
+            raise Unauthenticated("this identity token was used before", code="sso_spent")
         key = f"{identity.issuer}#{identity.subject}"
         role = self._sso_roles.role_for(identity.groups)
         with self._transactions.transaction():

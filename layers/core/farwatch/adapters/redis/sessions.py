@@ -1,4 +1,4 @@
-"""Sign-in sessions, WebSocket tickets and the memory of failed sign-ins, in Redis.
+"""Sign-in sessions, WebSocket tickets, spent identity tokens and the memory of failed sign-ins, in Redis.
 
 A session is a hash ``session:<id>``; ``sessions_of:<user>`` lists a person's. Losing them means signing in again.
 """
@@ -119,6 +119,18 @@ def _session(session_id: str, fields: dict[bytes, bytes]) -> Session | None:
         address=fields[b"address"].decode(),
         user_agent=fields[b"user_agent"].decode(),
     )
+
+
+class RedisSpentIdentities:
+    """Implements ``farwatch.ports.sessions.SpentIdentities``: ``spent_identity:<token id>``."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def spend(self, token_id: str, until: int) -> bool:
+        """Return whether the token was not spent yet, and remember it until ``until`` (epoch ms), in one step."""
+        with guarded():
+            return bool(self._redis.set(f"spent_identity:{token_id}", 1, nx=True, pxat=until))
 
 
 class RedisTickets:
