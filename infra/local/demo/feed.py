@@ -1,7 +1,7 @@
 """Keeps the simulated fleet alive: twenty agents in one process, with the real agent's spool and sender.
 
-Only the collectors are simulated; batches, acknowledgement, back-off and the interval that the server sets are the
-agent's own. Spools are in memory, since a demonstration has nothing to lose.
+Only the collectors are simulated; batches, acknowledgement, back-off, renewal of the credential and the interval that the
+server sets are the agent's own. Spools are in memory, since a demonstration has nothing to lose.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from collector_agent.batch import Builder
 from collector_agent.collectors import Sample
 from collector_agent.collectors.processes import TopProcess
 from collector_agent.log import Log
+from collector_agent.renewal import Renewal
 from collector_agent.sender import Sender
 from collector_agent.spool import Limits, Spool
+from collector_agent.state import load_credentials
 from collector_agent.ticker import Ticker
 from collector_agent.transport import Transport
 from infra.local.demo.fleet import DemoHost
 from infra.local.demo.history import Series, measure
-from infra.local.demo.load import DemoState
+from infra.local.demo.load import DemoError, DemoState, agent_folder
 from infra.local.demo.trouble import Plan
 from infra.local.home import Home, Ports, State
 
@@ -40,13 +42,17 @@ class DemoAgent:
         self,
         plan: Plan,
         host: DemoHost,
-        host_id: str,
-        credential: str,
-        api_url: str,
+        folder: Path,
+        transport: Transport,
         log: Log,
         phase_s: float,
     ) -> None:
-        """Ticks fall ``phase_s`` seconds after multiples of the interval, which spreads the fleet evenly."""
+        """``folder`` holds the host's credential. Ticks fall ``phase_s`` seconds after multiples of the interval, which
+        spreads the fleet evenly. Raises :class:`DemoError` when the host is not enrolled.
+        """
+        held = load_credentials(folder)
+        if held is None:
+            raise DemoError(f"{folder}: {host.name} is not enrolled yet")
         self._plan = plan
         self._host = host
         self._phase_s = phase_s
@@ -56,10 +62,11 @@ class DemoAgent:
         self._spool = Spool(None, log, Limits(batches=2000))
         self.sender = Sender(
             self._spool,
-            Transport(api_url, timeout=10.0),
+            transport,
             log,
-            host_id=host_id,
-            credential=credential,
+            host_id=held.host_id,
+            credential=held.credential,
+            renewal=Renewal(folder, held, transport, log),
             own=self._own,
             on_interval=self._interval_told,
         )
@@ -124,16 +131,25 @@ def _process(pid: int, name: str, cpu_percent: float, rss: float) -> TopProcess:
     return {"pid": pid, "name": name, "cpu_percent": round(cpu_percent, 1), "rss_bytes": int(rss)}
 
 
-def feed(state: DemoState, api_url: str, log: Log, stop: threading.Event, *, stagger_s: float = 0.75) -> None:
-    """Sample and send for the whole fleet until ``stop`` is set; hosts start ``stagger_s`` seconds apart."""
+def feed(
+    state: DemoState,
+    folder: Path,
+    api_url: str,
+    log: Log,
+    stop: threading.Event,
+    *,
+    stagger_s: float = 0.75,
+) -> None:
+    """Sample and send for the whole fleet until ``stop`` is set; hosts start ``stagger_s`` seconds apart.
+
+    ``folder`` is the demonstration's. Raises :class:`DemoError` when a host of it is not enrolled.
+    """
     hosts, plan = state.plan()
     agents = []
     for index, host in enumerate(hosts):
-        identity = state.hosts[host.name]
         phase_s = index * _INTERVAL_S / len(hosts)
-        agents.append(
-            DemoAgent(plan, host, identity["host_id"], identity["credential"], api_url, log, phase_s)
-        )
+        transport = Transport(api_url, timeout=10.0)
+        agents.append(DemoAgent(plan, host, agent_folder(folder, host.name), transport, log, phase_s))
     log.info("demonstration started", hosts=len(agents), server=api_url)
     # One after another: twenty at once would make a small machine start twenty workers at the same moment.
     due = [(time.monotonic() + index * stagger_s, index) for index in range(len(agents))]
@@ -165,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _leave)
     feed(
         state,
+        demo_folder(home),
         arguments.api_url or Ports(State.load(home).port_base).urls()["api_url"],
         log,
         threading.Event(),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collector_agent.enrolment import ENROL_PATH
+from collector_agent.state import Credentials, save_credentials
 from collector_agent.transport import Transport
 from infra.local.demo.fleet import DemoHost, fleet
 from infra.local.demo.history import Series, history
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from farwatch.domain.samples import SampleBlock
     from farwatch.ports.metric_store import MetricStore
 
-_STATE = "demo.json"
+_STATE = "fleet.json"
 _RAW_MS = 2 * HOUR_MS
 _RAW_STEP_S = 30
 
@@ -35,12 +36,15 @@ class DemoError(Exception):
 
 @dataclass
 class DemoState:
-    """What is kept of a demonstration between runs; ``hosts`` holds host id and credential by host name."""
+    """What is kept of a demonstration between runs; ``hosts`` holds host ids by host name.
+
+    Each host's credential lies in a folder of its own, as an agent's does, because it is renewed as an agent's is.
+    """
 
     seed: int
     anchor: int
     loaded_through: int = 0
-    hosts: dict[str, dict[str, str]] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> DemoState | None:
@@ -86,7 +90,7 @@ def enrol(
     the feeder can start, also before the history is loaded. Raises :class:`DemoError` when the API refuses.
     """
     state = DemoState.read(folder)
-    if state is None or state.seed != seed or not all(is_known(h["host_id"]) for h in state.hosts.values()):
+    if state is None or state.seed != seed or not all(map(is_known, state.hosts.values())):
         state = DemoState(seed, _minute(now))
     hosts, plan = state.plan()
     missing = [host for host in hosts if host.name not in state.hosts]
@@ -94,6 +98,11 @@ def enrol(
         _enrol(missing, state, folder, api_url, new_token())
     (folder / "manifest.json").write_text(json.dumps(plan.manifest(), indent=1))
     return len(missing)
+
+
+def agent_folder(folder: Path, host_name: str) -> Path:
+    """Return the state folder of one host's agent."""
+    return folder / "agents" / host_name
 
 
 def load(store: MetricStore, *, folder: Path, now: int | None = None, days: float = 7.0) -> Loaded:
@@ -111,9 +120,7 @@ def load(store: MetricStore, *, folder: Path, now: int | None = None, days: floa
     samples = 0
     for write in (_recent, _hours, _minutes, _older):
         for host in hosts:
-            writer = _Writer(
-                store, plan, host, state.hosts[host.name]["host_id"], state.loaded_through, end, days
-            )
+            writer = _Writer(store, plan, host, state.hosts[host.name], state.loaded_through, end, days)
             samples += write(writer)
     state.loaded_through = end
     state.save(folder)
@@ -128,13 +135,15 @@ def _enrol(missing: list[DemoHost], state: DemoState, folder: Path, api_url: str
     transport = Transport(api_url, timeout=30.0)
     try:
         for host in missing:
-            state.hosts[host.name] = _enrol_one(transport, host, token, folder)
+            held = _enrol_one(transport, api_url, host, token, folder)
+            save_credentials(agent_folder(folder, host.name), held)
+            state.hosts[host.name] = held.host_id
             state.save(folder)
     finally:
         transport.close()
 
 
-def _enrol_one(transport: Transport, host: DemoHost, token: str, folder: Path) -> dict[str, str]:
+def _enrol_one(transport: Transport, api_url: str, host: DemoHost, token: str, folder: Path) -> Credentials:
     body = {
         "token": token,
         "hostname": host.name,
@@ -155,7 +164,7 @@ def _enrol_one(transport: Transport, host: DemoHost, token: str, folder: Path) -
     values = answer.json() or {}
     if answer.status != 201 or "host_id" not in values:
         raise DemoError(f"{host.name} could not be enrolled: {answer.explain()}")
-    return {"host_id": str(values["host_id"]), "credential": str(values["credential"])}
+    return Credentials(api_url, str(values["host_id"]), str(values["credential"]))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,17 @@ from typing import Any
 import pytest
 
 from collector_agent import state
+from collector_agent.log import Log
 from farwatch.domain.credentials import renewal_due
 from farwatch.domain.rbac import Role
 from farwatch.http.clock import now_ms
+from infra.local.demo.feed import DemoAgent
+from infra.local.demo.fleet import fleet
+from infra.local.demo.trouble import Plan
 from tests.functions.api.renewing import (
     NO_ANSWER,
     RenewingAgent,
+    Wire,
     credentials_of,
     enrolled_agent,
     fail_with,
@@ -65,6 +72,24 @@ def shown(gateway: Gateway, host_id: str) -> dict[str, Any]:
     answer = gateway("GET", f"/api/v1/agents/{host_id}", token=gateway.as_role(Role.ADMIN))
     assert answer.status == 200, answer.raw
     return dict(answer.body)
+
+
+def test_a_simulated_host_renews_its_credential_as_an_agent_does(gateway: Gateway, tmp_path: Path) -> None:
+    hosts, now = fleet(7), now_ms()
+    plan = Plan(hosts, now)
+    host = next(one for one in hosts if not plan.of(one.name, now, now + HOUR))
+    host_id = enrolled_agent(gateway, tmp_path, host.name)
+    old = on_disk(tmp_path).credential
+    grow_old(gateway, host_id)
+    wire = Wire(gateway, lambda _: None)
+    agent = DemoAgent(plan, host, tmp_path, wire, Log("error", stream=io.StringIO()), 0.0)
+    for number in range(1, 5):
+        agent.tick(now / 1000 + 60 * number)
+        agent.sender.step(time.monotonic() + 1e6 * number)
+    assert wire.renewals == 1
+    renewed = on_disk(tmp_path)
+    assert (renewed.host_id, renewed.previous) == (host_id, "")
+    assert renewed.credential != old
 
 
 def test_a_young_credential_is_left_alone(gateway: Gateway, folder: Path, host_id: str) -> None:

@@ -57,7 +57,9 @@ def test_the_fleet_is_enrolled_once_and_its_credentials_are_private(backend: Bac
     assert set_up(backend, folder) == 20
     assert {message["hostname"] for message in backend.messages} >= {"web-1", "db-3", "queue-2"}
     assert len({message["machine_id"] for message in backend.messages}) == 20
-    assert (folder / "demo.json").stat().st_mode & 0o777 == 0o600
+    kept = list((folder / "agents").glob("*/credentials.json"))
+    assert [path.stat().st_mode & 0o777 for path in kept] == [0o600] * 20
+    assert backend.credential not in (folder / "fleet.json").read_text()
     assert set_up(backend, folder) == 0
     assert json.loads((folder / "manifest.json").read_text())
 
@@ -124,7 +126,9 @@ def test_the_feeder_sends_for_all_hosts_as_agents_do(backend: Backend, tmp_path:
     assert state is not None
     stop = threading.Event()
     log = Log("error", stream=io.StringIO())
-    thread = threading.Thread(target=feed, args=(state, backend.url, log, stop), kwargs={"stagger_s": 0.05})
+    thread = threading.Thread(
+        target=feed, args=(state, tmp_path, backend.url, log, stop), kwargs={"stagger_s": 0.05}
+    )
     thread.start()
     try:
         eventually(lambda: len({m["host_id"] for m in backend.stored}) >= 18 and len(backend.stored) > 25)
