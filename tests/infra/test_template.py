@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from farwatch.adapters import sns
+from farwatch.adapters import sns, sqs
 from farwatch.domain.events import EventKind, IncidentEvent
 from farwatch.domain.severity import Severity
+from farwatch.services.health import MADE_GOOD
 from farwatch.settings import Settings
 from infra.local.home import CHECKOUT
 from infra.local.package import load_template, package
@@ -108,6 +109,25 @@ def test_every_queue_has_dead_letters_of_its_own_kind() -> None:
         "FailedInvocations"
     }
     assert all(queue["SqsManagedSseEnabled"] is True for queue in QUEUES.values())
+
+
+def test_the_health_page_asks_every_queue_of_dead_letters_and_may_ask_no_other() -> None:
+    fed = {n for n, queue in QUEUES.items() if "RedrivePolicy" in queue}
+    names = {
+        QUEUES[name]["QueueName"]["Fn::Sub"].removeprefix("${AWS::StackName}-"): name
+        for name in set(QUEUES) - fed
+    }
+    assert set(sqs.DEAD_LETTERS) == set(names)
+    assert set(names) >= MADE_GOOD
+    assert QUEUES["SamplesQueue"]["QueueName"]["Fn::Sub"] == "${AWS::StackName}-samples.fifo"
+    asked = {
+        resource["Fn::GetAtt"][0]
+        for policy in RESOURCES["ApiRole"]["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "sqs:GetQueueAttributes" in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+    assert asked == set(names.values())
 
 
 def statements() -> list[tuple[str, dict[str, Any]]]:

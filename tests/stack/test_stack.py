@@ -96,6 +96,14 @@ def test_functions_may_do_what_they_do(stack: RunningStack) -> None:
     assert "not authorized" not in log.read_text()
 
 
+def test_the_health_page_may_ask_for_everything_it_shows(stack: RunningStack) -> None:
+    status, health = stack.call("GET", "/api/v1/health")
+    assert status == 200
+    parts = {part["name"]: part for part in health["parts"]}
+    assert {"postgres", "redis", "sweep", "batches", "deliveries", "dead letters"} <= set(parts)
+    assert "cannot be counted" not in parts["dead letters"]["detail"]
+
+
 def test_files_with_secrets_are_private(stack: RunningStack) -> None:
     for name in ("keys.json", "secrets.json", "state.json"):
         assert stack.home.path(name).stat().st_mode & 0o077 == 0, name

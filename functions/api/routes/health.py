@@ -62,7 +62,7 @@ def ready() -> Alive:
 @router.get("/api/v1/health", summary="Health of each part", tags=["health"])
 @requires(Permission.HEALTH_READ)
 def health() -> Health:
-    """Return the stores, the sweep, each channel and what could not be delivered."""
+    """Return the stores, the sweep, whether batches wait, each channel, what could not be delivered and dead letters."""
     parts = check_parts()
     if all(part.status == "ok" for part in parts):
         parts += [

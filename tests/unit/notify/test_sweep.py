@@ -52,6 +52,18 @@ class Door:
         return dict(self.times)
 
 
+class Dead:
+    """Dead-letter queues that hold so many messages; None: they do not answer."""
+
+    def __init__(self, held: dict[str, int] | None) -> None:
+        self.held = held
+
+    def counts(self) -> dict[str, int]:
+        if self.held is None:
+            raise Unavailable("sqs", "away for the test")
+        return self.held
+
+
 class Tower:
     """A watch over the given hosts, run minute by minute on the world's clock."""
 
@@ -320,6 +332,7 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
             "channels": [row],
             "email_ready": True,
             "undelivered": {},
+            "dead_letters": Dead({}),
             "now": NOW,
             **changes,
         }
@@ -330,6 +343,7 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
         ("batches", "ok", ""),
         ("slack chan_slack", "ok", "nothing sent yet"),
         ("deliveries", "ok", ""),
+        ("dead letters", "ok", ""),
     ]
     assert told(steps=[])[0] == ("sweep", "down", "it has never run")
     assert told(now=NOW + 600_000)[0] == ("sweep", "down", "it last ran 10 min ago")
@@ -346,7 +360,32 @@ def test_the_health_page_tells_what_is_off_what_fails_and_what_is_late(world: Wo
     assert told(channels=[replace(row, enabled=False)])[2][1] == "off"
     failing = replace(row, healthy=False, health_error="HTTP 404")
     assert told(channels=[failing])[2] == ("slack chan_slack", "down", "HTTP 404")
-    assert told(undelivered={"dead": 2, "waiting": 1})[-1] == ("deliveries", "down", "2 dead, 1 waiting")
+    assert told(undelivered={"dead": 2, "waiting": 1})[-2] == ("deliveries", "down", "2 dead, 1 waiting")
+
+
+@pytest.mark.parametrize(
+    ("held", "finding"),
+    [
+        ({"signals-dead.fifo": 0}, ("ok", "")),
+        ({"signals-dead.fifo": 3, "pushes-dead": 1}, ("down", "3 in signals-dead.fifo, 1 in pushes-dead")),
+        ({"samples-dead.fifo": 2, "live-dead": 1}, ("ok", "2 in samples-dead.fifo, 1 in live-dead")),
+        (None, ("down", "sqs: away for the test")),
+    ],
+)
+def test_dead_letters_are_counted_and_those_that_nobody_makes_good_are_a_fault(
+    held: dict[str, int] | None, finding: tuple[str, str]
+) -> None:
+    parts = findings(
+        steps=[],
+        waiting_ms=[],
+        channels=[],
+        email_ready=True,
+        undelivered={},
+        dead_letters=Dead(held),
+        now=NOW,
+    )
+    (dead,) = [part for part in parts if part.name == "dead letters"]
+    assert (dead.status, dead.detail) == finding
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,44 @@ class SqsLookQueue:
             raise Unavailable("sqs", f"{type(error).__name__} from {self._url.rsplit('/', 1)[-1]}") from error
 
 
+_SAMPLES = "samples.fifo"
+DEAD_LETTERS = (
+    "samples-dead.fifo",
+    "signals-dead.fifo",
+    "looks-dead.fifo",
+    "pushes-dead",
+    "live-dead",
+    *(f"notify-{channel.queue}-dead" for channel in Channel),
+    "failed-invocations",
+)
+"""Names of the dead-letter queues after the installation's own, as the template gives them."""
+
+
+class SqsDeadLetters:
+    """Implements ``farwatch.ports.queues.DeadLetters``; the queues lie beside ``samples_queue_url``."""
+
+    def __init__(self, client: Any, samples_queue_url: str) -> None:
+        self._client = client
+        self._samples = samples_queue_url
+
+    def counts(self) -> dict[str, int]:
+        """Return about how many messages each of the dead-letter queues holds."""
+        if not self._samples.endswith(_SAMPLES):
+            raise Misconfigured(
+                f"SAMPLES_QUEUE_URL must end in {_SAMPLES}, for example …/farwatch-{_SAMPLES}"
+            )
+        base = self._samples.removesuffix(_SAMPLES)
+        try:
+            return {name: self._count(base + name) for name in DEAD_LETTERS}
+        except (BotoCoreError, ClientError) as error:
+            raise Unavailable("sqs", f"{type(error).__name__}: dead letters cannot be counted") from error
+
+    def _count(self, url: str) -> int:
+        wanted = "ApproximateNumberOfMessages"
+        found = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=[wanted])
+        return int(found["Attributes"][wanted])
+
+
 def _send_all(client: Any, url: str, entries: list[dict[str, str]]) -> None:
     for batch in in_batches(entries, lambda entry: len(entry["MessageBody"].encode())):
         numbered = [{"Id": str(number), **entry} for number, entry in enumerate(batch)]

@@ -331,7 +331,8 @@ class Container:
         )
 
     def findings(self, now: int) -> list[Finding]:
-        """Return the health of the sweep, of the batches on their way, of each channel and of deliveries."""
+        """Return the health of the sweep, of the batches on their way, of each channel, deliveries and dead letters."""
+        from farwatch.adapters.sqs import SqsDeadLetters
         from farwatch.domain.hosts import waiting_ms
         from farwatch.domain.routing import Channel
         from farwatch.services.health import findings
@@ -343,6 +344,7 @@ class Container:
             channels=self.adapters.channels.all(),
             email_ready=self.adapters.book.ready(Channel.EMAIL),
             undelivered=self.adapters.deliveries.undelivered(now - 86_400_000),
+            dead_letters=SqsDeadLetters(self.adapters.sqs, self.settings.samples_queue_url),
             now=now,
         )
         return list(found)

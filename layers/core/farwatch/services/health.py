@@ -1,4 +1,4 @@
-"""What the health page says of work that nobody waits for: the sweep, the channels, and deliveries that failed."""
+"""What the health page says of work that nobody waits for: the sweep, batches, channels, deliveries and dead letters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from farwatch.domain.headlines import duration
+from farwatch.errors import Misconfigured, Unavailable
 from farwatch.ports.deliveries import ChannelRow
+from farwatch.ports.queues import DeadLetters
 
 SWEEP_LATE_MS = 180_000
+
+MADE_GOOD = frozenset({"samples-dead.fifo", "looks-dead.fifo", "pushes-dead", "live-dead"})
+"""Dead letters that somebody sends again unasked, or that were for that moment only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ def findings(
     channels: Sequence[ChannelRow],
     email_ready: bool,
     undelivered: Mapping[str, int],
+    dead_letters: DeadLetters,
     now: int,
 ) -> Iterator[Finding]:
     """Yield the parts in a fixed order.
@@ -49,6 +55,17 @@ def findings(
             yield Finding(f"{row.kind} {row.name}", "ok", "" if row.healthy else "nothing sent yet")
     counted = ", ".join(f"{count} {state}" for state, count in undelivered.items() if count)
     yield Finding("deliveries", "down" if undelivered.get("dead") else "ok", counted)
+    yield _dead_letters(dead_letters)
+
+
+def _dead_letters(dead_letters: DeadLetters) -> Finding:
+    try:
+        counts = dead_letters.counts()
+    except (Unavailable, Misconfigured) as error:
+        return Finding("dead letters", "down", error.message)
+    held = {name: count for name, count in counts.items() if count}
+    told = ", ".join(f"{count} in {name}" for name, count in held.items())
+    return Finding("dead letters", "down" if held.keys() - MADE_GOOD else "ok", told)
 
 
 def _batches(waiting_ms: Sequence[int]) -> Finding:
