@@ -1,11 +1,10 @@
 """What a series has been like: taking many samples at once is the same as taking one after the other."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farwatch.detection.memory import distances
+from farwatch.detection.memory import INSIDE, distances, with_edges
 
 PLACES = 16
 
@@ -41,24 +40,19 @@ def test_blocks_remember_what_one_sample_after_the_other_would(seed, cuts, most,
     # Two of the three on a scale that moves now and then.
     scale = np.repeat(rng.uniform(0.5, 2.0, (2, rows // every + 1, 2)), every, axis=1)[:, : rows + 1]
     scale = np.concatenate([scale, np.repeat(scale[:, -1:], rows + 1 - scale.shape[1], axis=1)], axis=1)
-    memory, crowd = np.full((3, PLACES), np.inf, dtype=np.float32), np.zeros(3)
+    memory, crowd = with_edges(np.full((3, PLACES), np.inf, dtype=np.float32)), np.zeros(3)
     found, at = [], 0
     for cut in cuts:
         part = slice(at, at + cut)
-        ok = np.ones((cut, 3), dtype=bool)
-        found.append(
-            distances(memory, crowd, np.full(3, most), x[part], ok, 0.02, scale[:, at : at + cut + 1])
-        )
+        now = scale[:, at : at + cut + 1]
+        if (now == now[:, :1]).all():
+            now = now[:, :1]
+        before = memory.copy()
+        gaps, changed = distances(memory, crowd, np.full(3, most), x[part], 0.02, now)
+        found.append(gaps)
+        assert set((memory != before).any(axis=1).nonzero()[0]) <= set(changed)
         at += cut
     for column in range(2):
         gaps, held = remembered(x[:, column], scale[:, :rows, column].T, most, 0.02)
         np.testing.assert_allclose(np.concatenate(found)[:, column], gaps, rtol=1e-9)
-        np.testing.assert_array_equal(memory[column][np.isfinite(memory[column])], np.float32(held))
-
-
-def test_samples_that_do_not_count_are_compared_but_not_remembered():
-    memory, crowd = np.full((1, 8), np.inf, dtype=np.float32), np.zeros(1)
-    x, ok = np.array([[1.0], [5.0], [5.0]]), np.array([[True], [False], [True]])
-    gaps = distances(memory, crowd, np.array([8]), x, ok, 0.02)
-    assert gaps[1:, 0] == pytest.approx([4.0, 4.0])
-    assert memory[0, :3].tolist() == [1.0, 5.0, np.inf]
+        np.testing.assert_array_equal(memory[column, INSIDE][: len(held)], np.float32(held))

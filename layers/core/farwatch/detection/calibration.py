@@ -18,9 +18,11 @@ Nothing here depends on which detector, metric or unit is behind the numbers, so
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from farwatch.detection.interface import BoolArray, FloatArray, StateArray
-from farwatch.detection.memory import distances
+from farwatch.detection.interface import FloatArray, StateArray
+from farwatch.detection.memory import INSIDE, distances, with_edges
+from farwatch.detection.rows import counting
 
 ODDNESSES = 48
 """Remembered values of the raw oddness."""
@@ -73,51 +75,62 @@ def new_state(n_series: int, memory: bool) -> StateArray:
     return state
 
 
-def surprise(records: StateArray, raw: FloatArray, ok: BoolArray) -> FloatArray:
+def surprise(records: StateArray, raw: FloatArray) -> FloatArray:
     """Return how far ``log(1 + raw)`` (T, S) is from all the series has had, and remember it."""
     most = np.full(raw.shape[1], ODDNESSES)
-    gap = distances(records["oddnesses"], records["crowd"], most, np.log1p(raw), ok, GRAIN)
-    return np.where(ok & np.isfinite(gap), np.maximum(gap, 0.0), 0.0)
+    memory, crowd = with_edges(records["oddnesses"]), records["crowd"].copy()
+    gap, changed = distances(memory, crowd, most, np.log1p(raw), GRAIN)
+    records["oddnesses"][changed], records["crowd"] = memory[changed, INSIDE], crowd
+    gap[np.isinf(gap)] = 0.0
+    return gap
 
 
-def score(
-    records: StateArray, surprises: FloatArray, ok: BoolArray, pivot: float
-) -> tuple[FloatArray, FloatArray]:
-    """Fold in ``surprises`` (T, S); return (score, rarity), 0 and 1 where not ``ok``. A damped strength of ``pivot``
-    scores the default threshold.
+def score(records: StateArray, surprises: FloatArray, pivot: float) -> tuple[FloatArray, FloatArray]:
+    """Fold in ``surprises`` (T, S); return (score, rarity). A damped strength of ``pivot`` scores the default threshold.
 
     The rarity is the mean number of samples between two at least as surprising, by count.
     """
-    counted = ok.cumsum(axis=0)
-    seen = records["seen"] + (counted - ok)
-    damped = _damped(
-        records, np.where(ok & (seen >= WARM_UP), surprises * (seen / (seen + EVIDENCE)), 0.0), ok
-    )
+    seen = records["seen"] + counting(len(surprises))
+    weighed = seen / (seen + EVIDENCE)
+    weighed *= surprises
+    young = seen < WARM_UP
+    if np.count_nonzero(young):
+        weighed[young] = 0.0
+    damped = _damped(records, weighed)
+    rarity = _rarity(records["bands"], surprises, seen)
+    records["seen"] += len(surprises)
+    if np.count_nonzero(damped):
+        damped = damped * (1.0 - pivot) / (damped * (1.0 - 2.0 * pivot) + pivot)
+    return damped, rarity
 
+
+def _rarity(bands: NDArray[np.float32], surprises: FloatArray, seen: FloatArray) -> FloatArray:
+    """Return the rarity of each of ``surprises`` (T, S), and count them in ``bands`` (S, B)."""
     # How often each band was reached, this sample included; the last that it reaches says how rare it is.
-    reached = (surprises[..., None] >= BANDS) & ok[..., None]
-    counts = records["bands"] + np.cumsum(reached, axis=0, dtype=np.float32)
-    band = np.add.reduce(reached, axis=-1, dtype=np.intp) - 1
-    like = counts[np.arange(len(ok))[:, None], np.arange(ok.shape[1]), band]
-    rarity = np.where(band >= 0, (seen + 1.0) / np.maximum(like, 1.0), 1.0)
-    records["bands"] = counts[-1]
-    records["seen"] += counted[-1]
-    return damped * (1.0 - pivot) / (damped * (1.0 - 2.0 * pivot) + pivot), rarity
+    reached = surprises[..., None] >= BANDS
+    if not np.count_nonzero(reached):
+        return np.ones(surprises.shape)
+    counts = np.add.accumulate(reached, axis=0, dtype=np.float32)
+    counts += bands
+    bands[:] = counts[-1]
+    band = np.add.reduce(reached, axis=-1, dtype=np.intp)
+    like = counts[np.arange(len(band))[:, None], np.arange(band.shape[1]), band - 1]
+    return np.where(band, (seen + 1.0) / np.maximum(like, 1.0), 1.0)
 
 
-def _damped(records: StateArray, weighed: FloatArray, ok: BoolArray) -> FloatArray:
-    """Return the strength (T, S) of surprises ``weighed`` by the evidence, less habit and cool-down.
-
-    What is not surprising at all has no strength, so a sample that does not count has only to leave the memory as it is.
-    """
+def _damped(records: StateArray, weighed: FloatArray) -> FloatArray:
+    """Return the strength (T, S) of surprises ``weighed`` by the evidence, less habit and cool-down; ``weighed`` is lost."""
     memory = np.array([records["damping"], records["habit"]])
-    fading = np.where(ok[:, None], 1.0 - 1.0 / np.array([[COOL_DOWN], [HABIT_MEMORY]]), 1.0)
+    damping, habit = memory
+    fading = 1.0 - 1.0 / np.array([[COOL_DOWN], [HABIT_MEMORY]])
     half, damped = weighed + HALF, np.empty_like(weighed)
-    for surprise_now, half_now, fading_now, news in zip(weighed, half, fading, damped, strict=True):
-        damping, habit = memory
-        strength = surprise_now / (habit * (HALF * HABIT) + half_now)
-        np.maximum(strength - damping, 0.0, out=news)
-        memory *= fading_now
+    for strength, half_now, news in zip(weighed, half, damped, strict=True):
+        np.multiply(habit, HALF * HABIT, out=news)
+        np.add(news, half_now, out=news)
+        np.divide(strength, news, out=strength)
+        np.subtract(strength, damping, out=news)
+        np.maximum(news, 0.0, out=news)
+        memory *= fading
         np.maximum(damping, strength, out=damping)
         habit += news * news
     records["damping"], records["habit"] = memory

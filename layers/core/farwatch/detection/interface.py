@@ -33,7 +33,7 @@ class Scores:
     ``score`` is in [0, 1] and comparable between detectors and series: 0 for a value like any other, and
     the higher, the rarer the like of it in this series' own past. A sample is an anomaly when its score
     reaches the series' threshold (``DEFAULT_THRESHOLD`` unless feedback has moved it). Samples that were
-    missing, not finite or late score 0.
+    missing, not finite or late score 0, with no range, a rarity of 1 and no pattern.
 
     ``low`` and ``high`` are the range that was expected of the sample before it was seen (NaN while
     warming up). ``rarity`` is the mean number of samples of this series between two that are this odd.

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import row_by_row
+from farwatch.detection.interface import FloatArray, Pattern, StateArray
+from farwatch.detection.streaming import Answers, row_by_row
 
 WINDOW = 144
 """Values kept: half a day at five minutes."""
@@ -26,14 +26,12 @@ class InterquartileRange:
         state["ring"] = np.inf
         return state
 
-    def run(
-        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[NDArray[Any], ...]:
+    def run(self, records: StateArray, _times: FloatArray, x: FloatArray, /) -> Answers:
         """See ``Oddness.run``. The expected range is Tukey's: quartiles ± 1.5 ranges."""
-        return row_by_row(self._step, records, x, ok)
+        return row_by_row(self._step, records, x)
 
     @staticmethod
-    def _step(records: StateArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
+    def _step(records: StateArray, x: FloatArray) -> tuple[NDArray[Any], ...]:
         ring, count = records["ring"], records["count"]
         held = np.minimum(count, WINDOW)
         warm = held >= 12
@@ -45,10 +43,9 @@ class InterquartileRange:
         # float32 carries seven digits; a spread below that is noise of the storage.
         spread = np.maximum(q3 - q1, 1e-6 * np.maximum(np.maximum(np.abs(q1), np.abs(q3)), 1e-6))
         raw = np.where(warm, np.maximum(np.maximum(q1 - x, x - q3) / spread, 0.0), 0.0)
-        place = (count % WINDOW).astype(np.intp)
-        ring[rows[ok], place[ok]] = x[ok]
-        records["count"] = count + ok
+        ring[rows, count % WINDOW] = x
+        records["count"] = count + 1
         low = np.where(warm, q1 - 1.5 * spread, np.nan)
         high = np.where(warm, q3 + 1.5 * spread, np.nan)
-        kind = np.where(x > q3, Pattern.SPIKE, Pattern.DIP)
+        kind = np.where(x > q3, Pattern.SPIKE, Pattern.DIP).astype(np.uint8)
         return np.minimum(raw, 1e6), low, high, kind

@@ -18,14 +18,13 @@ a unit. The oddness is the largest of all, the slower views at a discount becaus
 than the value.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.memory import distances
-from farwatch.detection.rows import held, latest, spans
+from farwatch.detection.memory import INSIDE, distances, with_edges
+from farwatch.detection.rows import counting, shifted, spans
+from farwatch.detection.streaming import Answers
 
 KEPT = np.array([64, 48, 48, 48, 48])
 """Remembered values of the series itself and of each of the other four views."""
@@ -77,9 +76,10 @@ DAY = 86400.0
 
 NUMBERS = (
     "count",  # samples folded in
+    "compared",  # of those, samples whose time of day had a usual value
     "anchor",  # the first value: memories hold differences from it, for float32's sake
     "median",
-    "spread",
+    "unit",  # of the scale: half of the spread
     "stride",  # samples between two that are kept for the quantiles
     "held",  # how many of those there are
     "place",  # where the next one goes once there is no more room
@@ -92,13 +92,13 @@ NUMBERS = (
     "slot",
     "slot_sum",
     "slot_count",
-    "compared",  # samples whose time of day had a usual value
     "previous",
     "run",  # samples since the value last changed
     "longest",  # the longest such run that ended
 )
 """What is remembered of a series beside its lists of values: one number each."""
 
+SCALE = slice(NUMBERS.index("median"), NUMBERS.index("unit") + 1)
 MEANS = slice(NUMBERS.index("level"), NUMBERS.index("usual_run") + 1)
 
 Numbers = dict[str, FloatArray]
@@ -109,7 +109,7 @@ class Novelty:
     """Distance from everything the series has been, over five views of it; numpy only."""
 
     name = "default"
-    version = 2
+    version = 3
     calibrated = True
     dtype = np.dtype(
         [
@@ -127,127 +127,154 @@ class Novelty:
         state["memory"] = np.inf
         state["sample"] = np.inf
         state["season"] = np.nan
-        for name, first in {"stride": 1, "slot": -1, "longest": -1, "peak": -np.inf}.items():
+        for name, first in {"unit": 1, "stride": 1, "slot": -1, "longest": -1, "peak": -np.inf}.items():
             state["numbers"][:, NUMBERS.index(name)] = first
         return state
 
-    def run(
-        self, records: StateArray, times: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[NDArray[Any], ...]:
+    def run(self, records: StateArray, times: FloatArray, x: FloatArray, /) -> Answers:
         """See ``Oddness.run``. The expected range is three recent deviations about the recent level."""
         block = records["numbers"].T.copy()
         numbers: Numbers = dict(zip(NUMBERS, block, strict=True))
-        taken = ok.cumsum(axis=0)
-        n = numbers["count"] + (taken - ok)
-        first = np.nonzero(ok & (n == 0))
-        numbers["anchor"][first[1]] = x[first]
-        y = np.where(ok, x - numbers["anchor"], 0.0)
-        scale = _scale(records, numbers, y, n, ok)
-        centre, unit = scale[:, :-1]
+        youngest, least = np.minimum.reduce(block[:2], axis=1, initial=np.inf).tolist()
+        if not youngest:
+            new = numbers["count"] == 0
+            numbers["anchor"][new] = x[0, new]
+        n = numbers["count"] + counting(len(x))
+        y = x - numbers["anchor"]
+        scale = _scale(records, numbers, block[SCALE], y, n)
+        centre, unit = scale[:, : len(x)]
         z = np.arcsinh((y - centre) / unit)
 
-        at = latest(ok)
-        usual = _usual(records, numbers, times, z, ok, at)
-        changed, ran, runs = _runs(numbers, y, n, ok, at)
-        means = _means(block[MEANS], z, usual, (changed, ran), n, ok)
-        level, deviation = means[:, 0], np.sqrt(np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0))
+        off = z - _usual(records, numbers, times, z)
+        unknown = np.isnan(off)
+        if np.count_nonzero(unknown):
+            off[unknown] = 0.0
+        changed, ran, run, longest = _runs(numbers, y)
+        means = _means(block[MEANS], z, off, (changed, ran), n if youngest < SLOW else None)
+        level, square = means[:, 0], means[:, 1]
+        deviation = np.sqrt(np.maximum(square - level * level, 0.0))
         views = np.empty((len(x), VIEWS, x.shape[1]))
-        views[:, 0], views[:, 1] = y, _peak(numbers, z, n, ok)
-        views[:, 2], views[:, 3], views[:, 4] = level[1:], deviation[1:], means[1:, 2]
-        memory, crowd = records["memory"].swapaxes(0, 1).reshape(-1, ROOM), records["crowd"].T.ravel()
-        most, oks = np.repeat(KEPT, x.shape[1]), np.concatenate([ok] * VIEWS, axis=1)
-        gaps = distances(memory, crowd, most, views.reshape(len(x), -1), oks, GRAIN, scale)
-        records["memory"], records["crowd"] = (
-            memory.reshape(VIEWS, -1, ROOM).swapaxes(0, 1),
-            crowd.reshape(VIEWS, -1).T,
-        )
+        views[:, 0], views[:, 1], views[:, 2] = y, _peak(numbers, z, n), level[1:]
+        views[:, 3], views[:, 4] = deviation[1:], means[1:, 2]
         odd = np.empty((VIEWS + 1, *x.shape))
-        odd[:-1] = (gaps.reshape(views.shape) * WEIGHTS[:, None]).swapaxes(0, 1)
-        # On the second day every difference from the first is new; it takes some to know their size.
-        compared = numbers["compared"] + np.cumsum(ok & ~np.isnan(usual), axis=0)
-        odd[4, compared < COMPARED] = 0.0
-        odd[5] = _stuck(*runs, means[1:, 3])
+        gaps = _gaps(records, views, scale)
+        np.multiply(gaps.swapaxes(0, 1), WEIGHTS[:, None, None], out=odd[:-1])
+        if least < COMPARED:
+            # On the second day every difference from the first is new; it takes some to know their size.
+            compared = numbers["compared"] + np.cumsum(~unknown, axis=0)
+            odd[4, compared < COMPARED] = 0.0
+            numbers["compared"][:] = compared[-1]
+        odd[5] = _stuck(run, longest, means[1:, 3])
 
-        numbers["compared"][:] = compared[-1]
-        numbers["count"] += taken[-1]
+        numbers["count"] += len(x)
         records["numbers"] = block.T
-        warm = ok & (n >= WARM)
-        odd = np.where(np.isfinite(odd) & warm, odd, 0.0)
-        ends = _ends(level[:-1], deviation[:-1])
-        low, high = np.where(warm, numbers["anchor"] + centre + unit * ends, np.nan)
-        return odd.max(axis=0), low, high, _pattern(odd.argmax(axis=0), z, level[:-1], deviation[:-1])
+        before, spread = level[:-1], deviation[:-1]
+        low, high = numbers["anchor"] + centre + unit * _ends(before, spread)
+        if youngest < WARM:
+            cold = n < WARM
+            odd[:, cold], low[cold], high[cold] = 0.0, np.nan, np.nan
+
+        def name(which: BoolArray) -> NDArray[np.uint8]:
+            return _pattern(odd[:, which].argmax(axis=0), (z - before)[which], spread[which])
+
+        return np.maximum.reduce(odd, axis=0), low, high, name
+
+
+def _gaps(records: StateArray, views: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return how far each view (T, VIEWS, S) is from what it has been; remember what is new."""
+    width = views.shape[2]
+    memory = with_edges(records["memory"].swapaxes(0, 1)).reshape(VIEWS * width, -1)
+    crowd = records["crowd"].T.ravel()
+    gaps, changed = distances(memory, crowd, KEPT.repeat(width), views.reshape(len(views), -1), GRAIN, scale)
+    if len(changed):
+        view, series = np.divmod(changed, width)
+        records["memory"][series, view] = memory[changed, INSIDE]
+    if len(changed) or scale.shape[1] > 1:
+        records["crowd"] = crowd.reshape(VIEWS, width).T
+    return gaps.reshape(views.shape)
 
 
 def _ends(level: FloatArray, deviation: FloatArray) -> FloatArray:
     """Return the ends (2, T, S) of the expected range, in units from the centre of the scale."""
     reach = 3.0 * deviation + 5.0 * GRAIN
-    ends: FloatArray = np.sinh(np.minimum(np.maximum(np.array([level - reach, level + reach]), -40.0), 40.0))
-    return ends
+    ends = np.empty((2, *level.shape))
+    np.subtract(level, reach, out=ends[0])
+    np.add(level, reach, out=ends[1])
+    np.maximum(ends, -40.0, out=ends)
+    np.minimum(ends, 40.0, out=ends)
+    return np.sinh(ends, out=ends)
 
 
 def _means(
     before: FloatArray,
     z: FloatArray,
-    usual: FloatArray,
+    off: FloatArray,
     change: tuple[BoolArray, FloatArray],
-    n: FloatArray,
-    ok: BoolArray,
+    n: FloatArray | None,
 ) -> FloatArray:
     """Fold samples into the running means ``before`` (4, S), in place; return them before the first and after each row
-    (T + 1, 4, S): level, square, difference from the usual, length of the runs that ended in a ``change``.
+    (T + 1, 4, S): level, square, difference from the usual (``off``), length of the runs that ended in a ``change``.
+
+    ``n`` is how many samples there were before each (T, S), None if there were so many that it makes no difference.
     """
     x = np.empty((len(z), *before.shape))
-    x[:, 0], x[:, 1], x[:, 3] = z, z * z, change[1]
-    x[:, 2] = np.where(np.isnan(usual), 0.0, z - usual)
-    rates = 2.0 / (np.array([SLOW, SLOW, FAST, np.inf])[:, None] + 1.0)
-    rate = np.maximum((ok / (n + 1.0))[:, None], ok[:, None] * rates)
-    rate[:, 3] = change[0] / RUNS
+    x[:, 0], x[:, 2], x[:, 3] = z, off, change[1]
+    np.multiply(z, z, out=x[:, 1])
+    rate = np.empty_like(x)
+    rate[:, :2], rate[:, 2] = 2.0 / (SLOW + 1.0), 2.0 / (FAST + 1.0)
+    if n is not None:
+        np.maximum(rate[:, :3], (1.0 / (n + 1.0))[:, None], out=rate[:, :3])
+    np.divide(change[0], RUNS, out=rate[:, 3])
     means = np.empty((len(z) + 1, *before.shape))
     means[0] = before
-    for row, mean in enumerate(means[:-1]):
-        np.add(mean, rate[row] * (x[row] - mean), out=means[row + 1])
+    for now, share, mean, after in zip(x, rate, means[:-1], means[1:], strict=True):
+        np.subtract(now, mean, out=after)
+        np.multiply(after, share, out=after)
+        np.add(mean, after, out=after)
     before[:] = means[-1]
     return means
 
 
-def _peak(numbers: Numbers, z: FloatArray, n: FloatArray, ok: BoolArray) -> FloatArray:
+def _peak(numbers: Numbers, z: FloatArray, n: FloatArray) -> FloatArray:
     """Return the maximum of this stretch of ``FAST`` samples and the one before (T, S)."""
-    turn = ok & (n % FAST == 0)
-    peak, before = numbers["peak"], numbers["peak_before"]
-    top = np.where(ok, z, -np.inf)
+    peak, before, top = numbers["peak"], numbers["peak_before"], np.empty_like(z)
+    turn = n % FAST == 0
     for start, end in spans(turn):
-        np.copyto(before, peak, where=turn[start])
-        np.copyto(peak, -np.inf, where=turn[start])
-        np.maximum(top[start], peak, out=top[start])
-        stretch = np.maximum.accumulate(top[start:end], axis=0)
+        if np.count_nonzero(turn[start]):
+            np.copyto(before, peak, where=turn[start])
+            np.copyto(peak, -np.inf, where=turn[start])
+        stretch = top[start:end]
+        np.maximum(z[start], peak, out=stretch[0])
+        stretch[1:] = z[start + 1 : end]
+        np.maximum.accumulate(stretch, axis=0, out=stretch)
         peak[:] = stretch[-1]
-        np.maximum(stretch, before, out=top[start:end])
-    return np.where(ok, top, 0.0)
+        np.maximum(stretch, before, out=stretch)
+    return top
 
 
-def _usual(
-    records: StateArray,
-    numbers: Numbers,
-    times: FloatArray,
-    z: FloatArray,
-    ok: BoolArray,
-    at: NDArray[np.intp],
-) -> FloatArray:
+def _usual(records: StateArray, numbers: Numbers, times: FloatArray, z: FloatArray) -> FloatArray:
     """Return the usual value at each sample's time of day (T, S), NaN where none is known; learn from the samples."""
-    slot = np.floor(np.where(ok, times, 0.0) % DAY * (SLOTS / DAY))
-    moved = ok & (slot != held(slot, numbers["slot"], at)[:-1])
+    slot = np.floor(times % DAY * (SLOTS / DAY))
     place, each = slot.astype(np.intp), np.arange(z.shape[1])
-    usual, summed = np.empty_like(z), np.where(ok, z, 0.0)
+    if not np.count_nonzero(slot != numbers["slot"]):
+        _add_to_slot(numbers, z)
+        return records["season"][each, place].astype(np.float64)
+    slot = np.broadcast_to(slot, z.shape)
+    moved, usual = slot != shifted(slot, numbers["slot"]), np.empty_like(z)
     for start, end in spans(moved):
         columns = moved[start].nonzero()[0]
         if len(columns):
             _learn_season(records["season"], numbers, columns, slot[start, columns])
         usual[start:end] = records["season"][each, place[start:end]]
-        # An accumulation adds in the order of time, a sum does not promise to.
-        sums = np.concatenate([numbers["slot_sum"][None], summed[start:end]])
-        numbers["slot_sum"][:] = np.add.accumulate(sums, axis=0)[-1]
-        numbers["slot_count"] += np.add.reduce(ok[start:end], axis=0)
+        _add_to_slot(numbers, z[start:end])
     return usual
+
+
+def _add_to_slot(numbers: Numbers, z: FloatArray) -> None:
+    # An accumulation adds in the order of time, a sum does not promise to.
+    sums = np.concatenate([numbers["slot_sum"][None], z])
+    numbers["slot_sum"][:] = np.add.accumulate(sums, axis=0)[-1]
+    numbers["slot_count"] += len(z)
 
 
 def _learn_season(
@@ -264,59 +291,57 @@ def _learn_season(
     numbers["slot_count"][columns] = 0.0
 
 
-def _runs(
-    numbers: Numbers, y: FloatArray, n: FloatArray, ok: BoolArray, at: NDArray[np.intp]
-) -> tuple[BoolArray, FloatArray, tuple[BoolArray, FloatArray, FloatArray]]:
-    """Return where the value changed, how long it had not before each sample, and what ``_stuck`` asks of the runs: where
-    one goes on, its length, and the longest that ended (all T, S).
+def _runs(numbers: Numbers, y: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+    """Return where the value changed, how long it had not before each sample and how long it has not after it, and the
+    longest such run that ended (all T, S).
     """
-    values = held(y, numbers["previous"], at)
-    changed = ok & (n > 0) & (y != values[:-1])
-    samples = numbers["run"] + ok.cumsum(axis=0)
+    # The first sample of a series is its anchor, 0, and so is what comes before it.
+    changed = y != shifted(y, numbers["previous"])
+    samples = numbers["run"] + counting(len(y), 1)
     run = samples - np.maximum.accumulate(np.where(changed, samples, 0.0), axis=0)
-    ran = np.concatenate([numbers["run"][None], run[:-1]])
-    ended = np.where(changed, ran, numbers["longest"])
-    longest = np.maximum.accumulate(np.maximum(ended, numbers["longest"]), axis=0)
-    numbers["previous"][:], numbers["run"][:], numbers["longest"][:] = values[-1], run[-1], longest[-1]
-    return changed, ran, (ok, run, longest)
+    ran = shifted(run, numbers["run"])
+    longest = np.maximum(np.where(changed, ran, -1.0), numbers["longest"])
+    np.maximum.accumulate(longest, axis=0, out=longest)
+    numbers["previous"][:], numbers["run"][:], numbers["longest"][:] = y[-1], run[-1], longest[-1]
+    return changed, ran, run, longest
 
 
-def _stuck(ok: BoolArray, run: FloatArray, longest: FloatArray, usual: FloatArray) -> FloatArray:
+def _stuck(run: FloatArray, longest: FloatArray, usual: FloatArray) -> FloatArray | float:
     """Return the surprise (T, S) of a value that does not change, in a series whose values usually do."""
-    if not (run >= 2.0 * FAST).any():
-        return np.zeros_like(run)
+    if not np.count_nonzero(run >= 2.0 * FAST):
+        return 0.0
     limit = np.maximum(2.0 * FAST, 2.0 * longest)
     # Only for a series that has a habit of changing: counters of rare events rest for as long as they like.
     restless = (longest >= 0) & (usual < 3.0)
     # In steps, not as a ramp: news is what is suddenly odder than a sample ago.
     doublings = np.floor(np.log2(np.maximum(run, 0.5) / limit))
     reached = (doublings >= 0) & (doublings > np.floor(np.log2(np.maximum(run - 1.0, 0.5) / limit)))
-    return np.where(ok & restless & reached, STUCK * (1.0 + doublings), 0.0)
+    return np.where(restless & reached, STUCK * (1.0 + doublings), 0.0)
 
 
-def _scale(records: StateArray, numbers: Numbers, y: FloatArray, n: FloatArray, ok: BoolArray) -> FloatArray:
-    """Return the scale's centre and unit before each sample and after the last (2, T + 1, S); keep every stride-th sample
-    for it.
+def _scale(
+    records: StateArray, numbers: Numbers, now: FloatArray, y: FloatArray, n: FloatArray
+) -> FloatArray:
+    """Return the scale's centre and unit before each sample and after the last (2, T + 1, S), or (2, 1, S) where they stay
+    as they are ``now`` (2, S); keep every stride-th sample for them.
     """
-    scale = np.empty((2, len(y) + 1, y.shape[1]))
-    scale[0], scale[1] = numbers["median"], numbers["spread"]
-    keeps = ok & (n % numbers["stride"] == 0)
+    phase = n % numbers["stride"]
+    if np.count_nonzero(phase) == phase.size:
+        return now[:, None]
+    keeps = phase == 0
+    scale = np.repeat(now[:, None], len(y) + 1, axis=1)
     for row in keeps.any(axis=1).nonzero()[0]:
         # The stride may have doubled in an earlier row.
         columns = (keeps[row] & (n[row] % numbers["stride"] == 0)).nonzero()[0]
         _keep_sample(records["sample"], numbers, columns, y[row, columns])
-        scale[0, row + 1 :] = numbers["median"]
-        scale[1, row + 1 :] = numbers["spread"]
-    # No spread below what float32 can hold, or a constant would have a scale made of rounding.
-    least = 1e-6 * np.maximum(np.abs(numbers["anchor"] + scale[0]), 1e-3)
-    scale[1] = np.maximum(scale[1], least) / BEND
+        scale[:, row + 1 :] = now[:, None]
     return scale
 
 
 def _keep_sample(
     samples: NDArray[np.float32], numbers: Numbers, columns: NDArray[np.intp], y: FloatArray
 ) -> None:
-    """Keep ``y`` (K,) among the samples of ``columns`` and set their median and spread from those kept.
+    """Keep ``y`` (K,) among the samples of ``columns`` and set the scale from those kept.
 
     When there is no room, every second one is dropped and the stride doubles, up to ``SPAN``; then the
     oldest goes.
@@ -342,17 +367,16 @@ def _keep_sample(
         ordered[each, np.rint(q * (count - 1)).astype(np.intp)] for q in (0.05, 0.5, 0.95)
     )
     numbers["median"][columns] = middle
-    numbers["spread"][columns] = upper - lower
+    # No unit below what float32 can hold, or a constant would have a scale made of rounding.
+    least = 1e-6 * np.maximum(np.abs(numbers["anchor"][columns] + middle), 1e-3)
+    numbers["unit"][columns] = np.maximum(upper - lower, least) / BEND
 
 
-def _pattern(view: NDArray[np.intp], z: FloatArray, level: FloatArray, deviation: FloatArray) -> NDArray[Any]:
-    """Name the anomaly by the view that found it."""
-    off = z - level
-    names: NDArray[Any] = _PATTERNS[
-        view,
-        (off >= 0).astype(np.intp),
-        (np.abs(off) > 3.0 * deviation).astype(np.intp),
-        (deviation < GRAIN).astype(np.intp),
+def _pattern(view: NDArray[np.intp], off: FloatArray, deviation: FloatArray) -> NDArray[np.uint8]:
+    """Name anomalies (K,) by the view that found them and how far ``off`` the level the value is."""
+    above, far, steady = off >= 0, np.abs(off) > 3.0 * deviation, deviation < GRAIN
+    names: NDArray[np.uint8] = _PATTERNS[
+        view, above.astype(np.intp), far.astype(np.intp), steady.astype(np.intp)
     ]
     return names
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
+from farwatch.detection.interface import FloatArray, Pattern, StateArray
+from farwatch.detection.streaming import Answers
 
 WINDOW = 256
 """Values a model is fitted on: isolation forest's usual sample."""
@@ -91,35 +92,30 @@ class Windowed:
         """Return ``n_series`` fresh records."""
         return np.zeros(n_series, self.dtype)
 
-    def run(
-        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[NDArray[Any], ...]:
+    def run(self, records: StateArray, _times: FloatArray, x: FloatArray, /) -> Answers:
         """See ``Oddness.run``. The expected range is where 98 % of the values the model knows are."""
         raw, kind = np.zeros(x.shape), np.full(x.shape, Pattern.SPIKE, dtype=np.uint8)
         low, high = np.full(x.shape, np.nan), np.full(x.shape, np.nan)
         for i in range(x.shape[1]):
-            taken = np.flatnonzero(ok[:, i])
-            if not len(taken):
-                continue
             ring, count = records["ring"][i], int(records["count"][i])
             held = min(count, RING)
             before = ring[np.arange(count - held, count) % RING]
             # float32 like the ring, or a value would change when it comes back out of it.
-            values = np.concatenate([before, x[taken, i].astype(np.float32)]).astype(np.float64)
+            values = np.concatenate([before, x[:, i].astype(np.float32)]).astype(np.float64)
             origin = count - held  # the sample that values[0] is
-            end = count + len(taken)
+            end = count + len(x)
             for start in range(count - count % REFIT, end, REFIT):
                 if start < WINDOW + LEVEL:
                     continue
                 fit = self._fit(values[start - WINDOW - LEVEL - origin : start - origin])
                 first, last = max(start, count), min(start + REFIT, end)
-                rows = taken[first - count : last - count]
+                rows = slice(first - count, last - count)
                 raw[rows, i] = fit.oddness(values[first - LEVEL - origin : last - origin])
                 low[rows, i], high[rows, i] = fit.low, fit.high
                 kind[rows, i] = np.where(x[rows, i] >= fit.middle, Pattern.SPIKE, Pattern.DIP)
             ring[np.arange(count, end)[-RING:] % RING] = values[held:][-RING:]
             records["count"][i] = end
-        return raw, low, high, kind
+        return raw, low, high, kind.__getitem__
 
     def _fit(self, known: FloatArray) -> "_Fit":
         key = known.tobytes()

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.detection.interface import BoolArray, FloatArray, Pattern, StateArray
-from farwatch.detection.streaming import row_by_row
+from farwatch.detection.interface import FloatArray, Pattern, StateArray
+from farwatch.detection.streaming import Answers, row_by_row
 
 WINDOW = 288.0
 """Samples of effective memory: a day at five minutes."""
@@ -24,14 +24,12 @@ class ZScore:
         """Return ``n_series`` fresh records."""
         return np.zeros(n_series, self.dtype)
 
-    def run(
-        self, records: StateArray, _times: FloatArray, x: FloatArray, ok: BoolArray, /
-    ) -> tuple[NDArray[Any], ...]:
+    def run(self, records: StateArray, _times: FloatArray, x: FloatArray, /) -> Answers:
         """See ``Oddness.run``. The expected range is three deviations each way."""
-        return row_by_row(self._step, records, x, ok)
+        return row_by_row(self._step, records, x)
 
     @staticmethod
-    def _step(records: StateArray, x: FloatArray, ok: BoolArray) -> tuple[NDArray[Any], ...]:
+    def _step(records: StateArray, x: FloatArray) -> tuple[NDArray[Any], ...]:
         mean, variance, count = records["mean"].copy(), records["variance"], records["count"]
         deviation = np.sqrt(variance)
         warm = count >= 10
@@ -42,10 +40,10 @@ class ZScore:
         reach = np.where(warm, 10.0 * np.maximum(deviation, floor), np.inf)
         delta = np.clip(x - mean, -reach, reach)
         rate = np.maximum(1.0 / (count + 1.0), 1.0 / WINDOW)
-        records["mean"] = np.where(ok, mean + rate * delta, mean)
-        records["variance"] = np.where(ok, (1.0 - rate) * (variance + rate * delta * delta), variance)
-        records["count"] = np.minimum(count + ok, 2 * WINDOW)
+        records["mean"] = mean + rate * delta
+        records["variance"] = (1.0 - rate) * (variance + rate * delta * delta)
+        records["count"] = np.minimum(count + 1, 2 * WINDOW)
         low = np.where(warm, mean - 3 * deviation, np.nan)
         high = np.where(warm, mean + 3 * deviation, np.nan)
-        kind = np.where(x > mean, Pattern.SPIKE, Pattern.DIP)
+        kind = np.where(x > mean, Pattern.SPIKE, Pattern.DIP).astype(np.uint8)
         return np.minimum(z, 1e6), low, high, kind
