@@ -14,6 +14,7 @@ import streamlit as st
 from dashboard import session as sessions
 from dashboard import single_sign_on
 from dashboard.answers import ApiError, Problem, SignedOut, Unreachable
+from dashboard.browsers import DASHBOARD
 from dashboard.client import Client, open_http
 from dashboard.session import COOKIE, IDENTITY_S, STORE, Session
 from dashboard.settings import Settings, load
@@ -178,7 +179,7 @@ def timezone() -> str | None:
 def _agent() -> dict[str, str]:
     """Return headers that tell the back end which browser signs in, for the list of the person's sessions."""
     browser = st.context.headers.get("User-Agent") or ""
-    return {"User-Agent": f"farwatch-dashboard {browser}".strip()[:200].encode("ascii", "replace").decode()}
+    return {"User-Agent": f"{DASHBOARD} {browser}".strip()[:200].encode("ascii", "replace").decode()}
 
 
 def live_fragment(key: str) -> None:

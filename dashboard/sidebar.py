@@ -14,6 +14,7 @@ from dashboard.words import SEVERITY_ICON, ago, interval, plain
 
 INTERVALS = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@.]{2,}")
+MOST_TOASTS = 3
 CHANNELS = {"email": "E-mail", "slack": "Slack", "pagerduty": "PagerDuty", "in_app": "In this dashboard"}
 TOPICS = {"incidents": "incidents:read", "notifications": "notifications:own", "fleet": "hosts:read"}
 _SEEN = "farwatch.seen_notifications"
@@ -36,8 +37,7 @@ def _page() -> NotificationPage:
 def show(session: Session) -> None:
     """Draw the sidebar."""
     with st.sidebar:
-        topics = [topic for topic, permission in TOPICS.items() if context.may(permission)]
-        components.pulse(session, topics, code=context.cookie_code(), on_news=_news)
+        _pulse(session)
         if context.may("notifications:own"):
             context.live_fragment("bell")
             _bell()
@@ -46,6 +46,13 @@ def show(session: Session) -> None:
         with st.expander("What reaches me", icon=":material/outgoing_mail:"):
             _preferences()
         _who(session)
+
+
+@st.fragment(key="pulse")
+def _pulse(session: Session) -> None:
+    """Draw the indicator. As a fragment, so that news waits for a page that is still loading instead of cutting it off."""
+    topics = [topic for topic, permission in TOPICS.items() if context.may(permission)]
+    components.pulse(session, topics, code=context.cookie_code(), on_news=_news)
 
 
 def _news(topics: list[str]) -> None:
@@ -108,10 +115,12 @@ def _toast_new(items: list[Notification]) -> None:
     """Toast what came since the last look; what was there when the page opened is not news."""
     seen: set[str] | None = st.session_state.get(_SEEN)
     if seen is not None:
-        for item in items:
-            if item["id"] not in seen and not item.get("read_at"):
-                icon = SEVERITY_ICON.get(item.get("severity", ""), "●")
-                st.toast(f"{icon} {plain(item.get('title', ''))}", duration="long")
+        new = [item for item in items if item["id"] not in seen and not item.get("read_at")]
+        for item in new[:MOST_TOASTS]:
+            icon = SEVERITY_ICON.get(item.get("severity", ""), "●")
+            st.toast(f"{icon} {plain(item.get('title', ''))}", duration="long")
+        if len(new) > MOST_TOASTS:
+            st.toast(f"and {len(new) - MOST_TOASTS} more notifications", duration="long")
     st.session_state[_SEEN] = {item["id"] for item in items}
 
 

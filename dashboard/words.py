@@ -70,35 +70,52 @@ def interval(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+MOST_FINER = 6
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
 _DECIMAL = ("", "k", "M", "G", "T")
 
 
-def amount(value: float | None, unit: str = "") -> str:
-    """Return a value with its unit as the API names it: ``97.2 %``, ``1.4 GiB``, ``830 KiB/s``, ``0.8``; a dash for None."""
+def amount(value: float | None, unit: str = "", *, finer: int = 0) -> str:
+    """Return a value with its unit as the API names it: ``97.2 %``, ``1.4 GiB``, ``830 KiB/s``, ``0.8``; a dash for None.
+
+    ``finer`` asks for that many digits more than usual; an age has none.
+    """
     if value is None:
         return "–"
     if unit == "s":
         return ago(value)
     if unit in {"%", "°C", "ms"}:
-        return f"{_digits(value)} {unit}"
+        return f"{_digits(value, finer)} {unit}"
     base, names = (1024.0, _BINARY) if unit.startswith("B") else (1000.0, _DECIMAL)
     step = 0
     while abs(value) >= base and step < len(names) - 1:
         value /= base
         step += 1
     gap = "" if unit == "/s" and not names[step] else " "
-    return f"{_digits(value)}{gap}{names[step]}{unit}".rstrip()
+    return f"{_digits(value, finer)}{gap}{names[step]}{unit}".rstrip()
 
 
-def _digits(value: float) -> str:
+def _digits(value: float, finer: int = 0) -> str:
     size = abs(value)
-    if size >= 100:
-        return f"{value:.0f}"
-    if size >= 10:
-        return f"{value:.1f}".removesuffix(".0")
-    small = f"{value:.2f}".rstrip("0").rstrip(".")
-    return "0" if small == "-0" else small
+    places = finer + (0 if size >= 100 else 1 if size >= 10 else 2)
+    text = f"{value:.{places}f}"
+    if places:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def beside_range(value: float, low: float, high: float, unit: str = "") -> tuple[str, str, str]:
+    """Return a value and the ends of a range with as many digits as it takes to see whether the value lies outside."""
+    texts = ("", "", "")
+    for finer in range(MOST_FINER):
+        texts = (
+            amount(value, unit, finer=finer),
+            amount(low, unit, finer=finer),
+            amount(high, unit, finer=finer),
+        )
+        if not (value < low and texts[0] == texts[1]) and not (value > high and texts[0] == texts[2]):
+            break
+    return texts
 
 
 def series_name(metric: str, labels: dict[str, str]) -> str:

@@ -20,7 +20,8 @@ class Strip {
     this.skew = Date.now() - this.data.now;
     this.times = [];
     if (!this.data.items.length) {
-      this.root.replaceChildren(h("p", {}, h("i", { "aria-hidden": "true" }, "✓"), this.data.clear));
+      const doubt = this.data.doubt;
+      this.root.replaceChildren(h("p", { class: doubt ? "fw-doubt" : null }, h("i", { "aria-hidden": "true" }, doubt ? "▲" : "✓"), this.data.clear));
       return;
     }
     this.root.replaceChildren(...this.data.items.map((item) => this.link(item)));

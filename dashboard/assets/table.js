@@ -23,7 +23,7 @@ class Table {
     const acts = data.rows.some((row) => row.actions && row.actions.length);
     const head = h("tr", {}, ...data.columns.map((c) => h("th", { scope: "col" }, c.label)), acts ? h("th", {}, h("span", { class: "fw-sr" }, "Actions")) : null);
     const body = data.rows.map((row) => h("tr", { class: row.dim ? "fw-dim" : null },
-      ...data.columns.map((column, i) => h("td", { "data-label": column.label, class: `fw-k-${column.kind || "text"}${i === 0 ? " fw-first" : ""}` }, this.cell(column, row.cells[i]))),
+      ...data.columns.map((column, i) => h("td", { "data-label": column.label, class: `fw-k-${column.kind || "text"}${i === 0 ? " fw-first" : ""}${long(row.cells[i]) ? " fw-long" : ""}` }, this.cell(column, row.cells[i]))),
       acts ? h("td", { class: "fw-acts" }, ...(row.actions || []).map((action) => this.button(row, action))) : null));
     this.root.replaceChildren(h("table", { class: "fw-fleet fw-table", "aria-label": data.label }, h("thead", {}, head), h("tbody", {}, ...body)));
     this.ages();
@@ -37,9 +37,8 @@ class Table {
       return node;
     }
     if (column.kind === "mark") return h("span", { class: `fw-mark fw-m-${value[0]}` }, h("i", { "aria-hidden": "true" }, value[1]), value[2]);
-    // A long name breaks between its parts, not in the middle of a word.
-    if (column.kind === "code") return h("code", {}, ...String(value).split(/(?<=[._,])|(?=\{)/).flatMap((part) => [part, h("wbr", {})]));
-    return h("span", { class: String(value).length <= 16 ? "fw-short" : null }, value);
+    if (column.kind === "code") return h("code", {}, ...parts(value));
+    return String(value).length <= 16 ? h("span", { class: "fw-short" }, value) : h("span", {}, ...parts(value));
   }
 
   button(row, action) {
@@ -57,4 +56,14 @@ class Table {
     clearInterval(this.timer);
     this.root.remove();
   }
+}
+
+/** A text in pieces: a long name breaks between its parts, not in the middle of a word. */
+function parts(text) {
+  return String(text).split(/(?<=[._,])|(?=\{)/).flatMap((part) => [part, h("wbr", {})]);
+}
+
+/** Whether a cell holds so much text that it takes the whole width of a phone. */
+function long(value) {
+  return typeof value === "string" && value.length > 28;
 }

@@ -148,8 +148,11 @@ def fleet(
     return opened if isinstance(opened, str) else None
 
 
-def strip(incidents: Sequence[Incident], *, clear: str, key: str) -> str | None:
-    """Draw incidents as a list, or ``clear`` when there are none; return the id of the one opened just now."""
+def strip(incidents: Sequence[Incident], *, clear: str, key: str, doubt: bool = False) -> str | None:
+    """Draw incidents as a list, or ``clear`` when there are none; return the id of the one opened just now.
+
+    With ``doubt`` that there are none is no good news, and ``clear`` says why.
+    """
     items = [
         {
             "id": item["id"],
@@ -162,7 +165,9 @@ def strip(incidents: Sequence[Incident], *, clear: str, key: str) -> str | None:
         for item in incidents
     ]
     result = _strip(
-        key=key, data={**_common(None), "items": items, "clear": clear}, on_open_change=lambda: None
+        key=key,
+        data={**_common(None), "items": items, "clear": clear, "doubt": doubt},
+        on_open_change=lambda: None,
     )
     opened = result.get("open")
     return opened if isinstance(opened, str) else None

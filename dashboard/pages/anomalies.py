@@ -14,7 +14,7 @@ from dashboard.pages import anomaly, detectors
 from dashboard.pages.fleet import go
 from dashboard.ranges import Range
 from dashboard.wire import Anomaly, AnomalyPage
-from dashboard.words import DETECTOR_WORD, PATTERN_WORD, amount, series_name
+from dashboard.words import DETECTOR_WORD, PATTERN_WORD, series_name
 
 VIEWS = {"list": "Raised", "compare": "Compare", "watch": "Who watches what"}
 PRESETS = ("1h", "6h", "24h", "7d", "30d")
@@ -161,6 +161,7 @@ def _table(items: list[Anomaly], names: dict[str, str]) -> tuple[str, str] | Non
     }
     rows = []
     for item in items:
+        value, expected = anomaly.value_and_expected(item)
         feedback = item.get("feedback")
         verdict = feedback["verdict"] if feedback else ""
         rows.append(
@@ -171,8 +172,8 @@ def _table(items: list[Anomaly], names: dict[str, str]) -> tuple[str, str] | Non
                     names.get(item["host_id"], item["host_id"]),
                     series_name(item["metric"], item["labels"]),
                     PATTERN_WORD.get(item["pattern"], item["pattern"]),
-                    amount(item["value"], item["unit"]),
-                    anomaly.expected(item),
+                    value,
+                    expected,
                     f"{item['score']:.2f}",
                     DETECTOR_WORD.get(item["detector"], item["detector"]),
                     anomaly.VERDICT.get(verdict),

@@ -10,12 +10,22 @@ from dashboard import components, context
 from dashboard.anomaly_charts import anomaly_panel
 from dashboard.answers import ApiError, Problem
 from dashboard.charts import anomaly_marks, metric_panel
+from dashboard.components.facts import facts
 from dashboard.pages import detectors
 from dashboard.pages.fleet import go
-from dashboard.pages.managing import attempt
+from dashboard.pages.managing import attempt, people_names
 from dashboard.ranges import HOUR, MINUTE
 from dashboard.wire import Anomaly
-from dashboard.words import DETECTOR_WORD, PATTERN_WORD, ago, amount, clock_time, plain, series_name
+from dashboard.words import (
+    DETECTOR_WORD,
+    PATTERN_WORD,
+    ago,
+    amount,
+    beside_range,
+    clock_time,
+    plain,
+    series_name,
+)
 
 VERDICT = {"false_alarm": ("unknown", "✕", "False alarm"), "real": ("ok", "✓", "Real")}
 USUAL_THRESHOLD = 0.5
@@ -24,17 +34,24 @@ VIEW_COMPARE = "Compare"
 POINTS = 600
 
 
-def expected(item: Anomaly) -> str:
-    """Return the range that was expected, in words, as far as the metric can have such values."""
+def value_and_expected(item: Anomaly) -> tuple[str, str]:
+    """Return the value and the range that was expected, in words, as far as the metric can have such values.
+
+    The range is empty where none was known. A value just outside its range gets the digits that show it.
+    """
+    value, unit = item["value"], item["unit"]
     low, high = item.get("expected_low"), item.get("expected_high")
     if low is None or high is None:
-        return ""
+        return amount(value, unit), ""
     metric = next((one for one in detectors.catalogue() if one["name"] == item["metric"]), None)
     if metric is not None:
         least, most = metric.get("low"), metric.get("high")
         low = low if least is None else max(low, least)
         high = high if most is None else min(high, most)
-    return f"{amount(low, item['unit'])} to {amount(high, item['unit'])}"
+    if value is None:
+        return amount(None), f"{amount(low, unit)} to {amount(high, unit)}"
+    said, least_said, most_said = beside_range(value, low, high, unit)
+    return said, f"{least_said} to {most_said}"
 
 
 def show(anomaly_id: str) -> None:
@@ -57,6 +74,7 @@ def show(anomaly_id: str) -> None:
         _curve(item)
         _facts(item)
         _doors(item)
+        context.updated()
 
 
 def _head(item: Anomaly) -> None:
@@ -95,13 +113,19 @@ def _verdict(item: Anomaly) -> None:
             "take it back", lambda: context.api().unjudge(item["id"])
         ):
             st.rerun()
-        mine = feedback["said_by"] == context.current().user["id"]
-        by = "you" if mine else plain(feedback["said_by"])
+        by = _who(feedback["said_by"])
         said = f"Said by {by} at {clock_time(feedback['said_at'], context.timezone())}."
         raised = (
             " The threshold of this series is higher for it." if feedback["verdict"] == "false_alarm" else ""
         )
         st.caption(said + raised, width="content")
+
+
+def _who(user_id: str) -> str:
+    """Return "you", or the name of somebody else as far as the person may know it."""
+    if user_id == context.current().user["id"]:
+        return "you"
+    return plain(people_names().get(user_id, "somebody else"))
 
 
 def _say(item: Anomaly, verdict: str) -> None:
@@ -183,8 +207,9 @@ def _facts(item: Anomaly) -> None:
         else f"raised from {USUAL_THRESHOLD} by what was called false alarms of this series"
     )
     late = (item["raised_at"] - item["at"]) / 1000
+    value, expected = value_and_expected(item)
     rows = {
-        "Value": f"**{amount(item['value'], item['unit'])}**, expected {expected(item) or 'unknown yet'}",
+        "Value": f"**{value}**, expected {expected or 'unknown yet'}",
         "Score": f"**{item['score']:.2f}** of 1; the threshold now is {threshold:.2f}, {moved}",
         "Detector": DETECTOR_WORD.get(item["detector"], plain(item["detector"])),
     }
@@ -195,9 +220,7 @@ def _facts(item: Anomaly) -> None:
         f"{clock_time(item['raised_at'], zone, seconds=True)}, {ago(late)} after the sample was taken"
     )
     with st.container(border=True):
-        st.markdown(
-            "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])
-        )
+        facts(rows)
 
 
 def _doors(item: Anomaly) -> None:

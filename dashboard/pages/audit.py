@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import components, context, ranges
 from dashboard.components import Action, Row
 from dashboard.components.range_picker import range_picker
-from dashboard.pages.managing import people_names
+from dashboard.pages.managing import names_by_id
 from dashboard.words import clock_time, plain
 
 STEP = 200
@@ -43,7 +43,7 @@ def _body() -> None:
             for name, label, key, example in (
                 ("action", "Action", "action", "such as auth.login"),
                 ("actor_id", "Who", "actor", "a name or an id"),
-                ("target", "What", "target", "a person or an id"),
+                ("target", "What", "target", "a name or an id"),
                 ("address", "From", "address", "such as 192.0.2.7"),
             )
         }
@@ -52,7 +52,7 @@ def _body() -> None:
     query = (*asked.values(), denied, chosen.preset or (chosen.start, chosen.end))
     most = _how_many(query)
     with context.failures_shown("load the audit log"):
-        names = people_names()
+        names = names_by_id()
         for name in ("actor_id", "target"):
             asked[name] = _id_of(asked[name], names)
         rows = context.api().items(
@@ -68,7 +68,7 @@ def _body() -> None:
         if pressed is not None:
             found = next((row for row in rows if str(row["seq"]) == pressed[0]), None)
             if found is not None:
-                _entry(found)
+                _entry(found, names)
         if len(rows) == most:
             st.caption(f"The newest {most} entries of {chosen.span // ranges.HOUR} h.")
             if st.button("Show older ones", icon=":material/expand_more:", key="audit-more"):
@@ -84,8 +84,8 @@ def _how_many(query: object) -> int:
 
 
 def _id_of(text: str, names: dict[str, str]) -> str:
-    """Return the id of the person called so, or the text as it is."""
-    return next((user_id for user_id, name in names.items() if name.lower() == text.lower()), text)
+    """Return the id of what is called so, or the text as it is."""
+    return next((one for one, name in names.items() if name.lower() == text.lower()), text)
 
 
 def _who(row: dict[str, Any], names: dict[str, str]) -> str:
@@ -120,13 +120,21 @@ def _table(rows: list[dict[str, Any]], names: dict[str, str]) -> tuple[str, str]
     return components.table(columns, made, label="Audit log", empty=empty, key="audit-rows")
 
 
+def _named(exact: str, name: str | None) -> str:
+    """Return what stands in the log, after its name where it has one."""
+    return f"**{plain(name)}** ({plain(exact)})" if name else plain(exact)
+
+
 @st.dialog("Entry", width="medium")
-def _entry(row: dict[str, Any]) -> None:
+def _entry(row: dict[str, Any], names: dict[str, str]) -> None:
     kind = f"{row['actor_kind']} {row['actor_id']}".strip()
-    st.markdown(f"**{plain(row['action'])}** by {plain(kind)}, entry {row['seq']}")
+    st.markdown(
+        f"**{plain(row['action'])}** by {_named(kind, names.get(row['actor_id']))}, entry {row['seq']}"
+    )
     where = f" from {plain(row['address'])}" if row["address"] else ""
-    on = f" on {plain(row['target'])}" if row["target"] else ""
-    when = clock_time(row["at"], context.timezone(), seconds=True)
+    on = f" on {_named(row['target'], names.get(row['target']))}" if row["target"] else ""
+    zone = context.timezone()
+    when = f"{clock_time(row['at'], zone, seconds=True)} ({plain(zone or 'UTC')})"
     st.markdown(f"{when}{where}{on}: {plain(row['outcome'])}")
     for heading, name in (("Before", "before"), ("After", "after"), ("Details", "detail")):
         if row.get(name):

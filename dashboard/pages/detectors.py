@@ -262,15 +262,19 @@ def _behind() -> None:
     waiting = len(hosts) - len(looked)
     series = sum(host["series"] for host in hosts)
     worst = max(looked, key=lambda host: host["behind_s"] or 0.0, default=None)
-    words = f"Isolation forest and LOF look every half minute: at {series} series of {len(hosts)} hosts."
+    words = f"Isolation forest and LOF look every half minute: at {series} series of {_hosts(len(hosts))}."
     if worst is not None:
         words += f" Furthest behind: {plain(worst['host_name'])}, {ago(worst['behind_s'] or 0.0)}."
     if waiting:
-        words += f" {waiting} hosts wait for their first look."
+        words += f" {_hosts(waiting).capitalize()} {'waits' if waiting == 1 else 'wait'} for a first look."
     left_out = sum(host["left_out"] for host in hosts)
     if left_out:
-        words += f" {left_out} series are not watched: a host may have 200 watched by them."
+        words += f" {left_out} series {'is' if left_out == 1 else 'are'} not watched: a host may have 200 watched by them."
     if worst is not None and (worst["behind_s"] or 0.0) > LATE_S:
         st.warning(f"{words} Choose them for fewer metrics.", icon=":material/hourglass_bottom:")
     else:
         st.caption(words)
+
+
+def _hosts(count: int) -> str:
+    return "one host" if count == 1 else f"{count} hosts"

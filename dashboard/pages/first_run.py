@@ -64,7 +64,8 @@ def _waiting(since: int) -> None:
     new = [host for host in hosts if host.get("enrolled_at", 0) > since - 60_000]
     arrived = [host for host in new if (host.get("last_seen_at") or 0) > since]
     if arrived:
-        st.toast(f"{len(arrived)} host has sent its first batch.", icon=":material/check_circle:")
+        said = "A host has sent its" if len(arrived) == 1 else f"{len(arrived)} hosts have sent their"
+        st.toast(f"{said} first batch.", icon=":material/check_circle:")
         st.rerun()
     else:
         st.status("Waiting for the first batch …", state="running")

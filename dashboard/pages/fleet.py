@@ -14,7 +14,9 @@ from dashboard.wire import Host, Incident
 from dashboard.words import SEVERITIES, ago, plain
 
 STATUSES = {"live": "✓ Live", "late": "◆ Late", "silent": "▲ Silent", "never_seen": "? Never seen"}
+REPORTING = ("live", "late")
 MOST_PROBLEMS = 6
+MOST_NAMES = 3
 MOST_SPARKS = 60
 HOSTS_PER_QUERY = 20
 
@@ -53,7 +55,13 @@ def _body() -> None:
 
 
 def _problems(hosts: Sequence[Host], incidents: Sequence[Incident]) -> None:
-    opened = components.strip(incidents[:MOST_PROBLEMS], clear=_all_clear(hosts), key="problems")
+    unheard = [host for host in hosts if host.get("status") not in REPORTING and not host.get("may_be_off")]
+    opened = components.strip(
+        incidents[:MOST_PROBLEMS],
+        clear=_unheard(unheard) if unheard else _all_clear(hosts),
+        doubt=bool(unheard),
+        key="problems",
+    )
     if opened:
         go("incidents", {"id": opened})
     if len(incidents) > MOST_PROBLEMS:
@@ -83,18 +91,27 @@ def badness(incident: Incident) -> tuple[bool, int, int]:
 
 
 def _summary(hosts: Sequence[Host], incidents: Sequence[Incident]) -> str:
-    live = sum(host.get("status") == "live" for host in hosts)
+    heard = sum(host.get("status") in REPORTING for host in hosts)
     troubled = len({incident.get("host_id") for incident in incidents})
     words = (
-        f"{live} of {len(hosts)} hosts are reporting"
+        f"{heard} of {len(hosts)} hosts {'is' if heard == 1 else 'are'} reporting"
         if len(hosts) > 1
         else "One host, reporting"
-        if live
-        else "One host, silent"
+        if heard
+        else "One host, not reporting"
     )
     if not troubled:
         return f"{words}."
     return f"{words}; {troubled} {'has' if troubled == 1 else 'have'} open incidents."
+
+
+def _unheard(hosts: Sequence[Host]) -> str:
+    """Return the words for hosts that say nothing while no incident is open: that is not "all clear"."""
+    names = [host.get("name", host["id"]) for host in hosts]
+    listed = ", ".join(names[:MOST_NAMES])
+    if len(names) > MOST_NAMES:
+        listed += f" and {len(names) - MOST_NAMES} more"
+    return f"No incident is open, but {listed} {'is' if len(names) == 1 else 'are'} not reporting."
 
 
 def _all_clear(hosts: Sequence[Host]) -> str:

@@ -10,6 +10,7 @@ from dashboard import components, context
 from dashboard.answers import Problem
 from dashboard.charts import forecast_panel
 from dashboard.components import Action, Row
+from dashboard.pages.detectors import host_names
 from dashboard.ranges import DAY, HOUR
 from dashboard.wire import Forecast, Host, Outlook, SeriesInfo
 from dashboard.words import SEVERITY_ICON, SEVERITY_WORD, ago, amount, plain, series_name
@@ -40,7 +41,7 @@ def page() -> None:
     if not hosts:
         st.info("There is no host yet. Add one on the fleet page.", icon=":material/dns:")
         return
-    names = {host["id"]: host.get("name", host["id"]) for host in hosts}
+    names = host_names()
     outlooks: list[Outlook] = []
     with context.failures_shown("load when things run out"):
         outlooks = context.api().outlooks()
@@ -68,6 +69,8 @@ def _capacity(outlooks: list[Outlook], names: dict[str, str]) -> None:
     }
     empty = "No outlook yet. A bounded series, such as a disk, gets one after some hours of history."
     pressed = components.table(columns, rows, label="What runs out", empty=empty, key="outlooks")
+    if len(outlooks) > MOST_OUTLOOKS:
+        st.caption(f"The {MOST_OUTLOOKS} soonest of {len(outlooks)}. Look at any other series below.")
     if pressed is not None:
         one = outlooks[int(pressed[0])]
         st.query_params.update({"host": one["host_id"], "series": series_name(one["metric"], one["labels"])})

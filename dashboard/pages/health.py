@@ -8,7 +8,14 @@ from dashboard import components, context
 from dashboard.components import Row
 from dashboard.words import ago
 
-STATUS = {"ok": ("ok", "✓", "Works"), "down": ("critical", "▲", "Down")}
+STATUS = {"ok": ("ok", "✓", "Works"), "down": ("critical", "▲", "Down"), "off": ("unknown", "–", "Off")}
+PARTS = {
+    "postgres": "Database (PostgreSQL)",
+    "redis": "Cache (Redis)",
+    "sweep": "Sweep, once a minute",
+    "e-mail": "E-mail",
+    "deliveries": "Deliveries of alerts",
+}
 
 
 def page() -> None:
@@ -29,7 +36,7 @@ def _body() -> None:
             Row(
                 part["name"],
                 [
-                    part["name"],
+                    PARTS.get(part["name"], part["name"]),
                     STATUS.get(part["status"], ("unknown", "?", part["status"])),
                     f"{part['milliseconds']:.1f} ms" if part.get("milliseconds") is not None else "",
                     part.get("detail") or "",
@@ -44,7 +51,7 @@ def _body() -> None:
             else ("warning", "◆", feed.state.value.title())
         )
         newest = f"newest message {ago(feed.age_s)} ago" if feed.age_s is not None else "no message yet"
-        rows.append(Row("live", ["live feed of this dashboard", live, "", feed.reason or newest]))
+        rows.append(Row("live", ["Live feed of this dashboard", live, "", feed.reason or newest]))
         columns = {"Part": "text", "State": "mark", "Answered in": "text", "Remark": "text"}
         components.table(columns, rows, label="Health of each part", empty="", key="health-parts")
         context.updated()

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import components, context, ranges
 from dashboard.answers import ApiError, Problem
 from dashboard.charts import HOST_PANELS, host_panels
+from dashboard.components.facts import facts
 from dashboard.components.range_picker import range_picker, zoomed
 from dashboard.pages.fleet import go, open_incidents
 from dashboard.wire import Anomaly, Host, Incident
@@ -49,7 +50,7 @@ def page() -> None:
         st.info("Your role may see that this host is there, not what it measures.", icon=":material/lock:")
         return
     _charts(host_id, host.get("interval_s", 5.0), _why_nothing(host))
-    _facts(host)
+    _about(host)
 
 
 def _choose() -> None:
@@ -185,21 +186,21 @@ def _anomalies(host_id: str, chosen: ranges.Range) -> list[Anomaly]:
         return []
 
 
-def _facts(host: Host) -> None:
+def _about(host: Host) -> None:
     left, right = st.columns(2)
-    facts = host.get("facts") or {}
+    said = host.get("facts") or {}
     with left.container(border=True):
         st.subheader("About this host", anchor=False)
         rows = {
             "System": host.get("os") or "–",
-            "Kernel": facts.get("kernel", "–"),
-            "CPUs": facts.get("cpus", "–"),
-            "Memory": amount(_number(facts.get("memory_bytes")), "B"),
+            "Kernel": said.get("kernel", "–"),
+            "CPUs": said.get("cpus", "–"),
+            "Memory": amount(_number(said.get("memory_bytes")), "B"),
             "Agent": host.get("agent_version") or "–",
             "Sampled every": interval(host.get("interval_s", 5.0)),
             "Id": host["id"],
         }
-        st.markdown("\n".join(["| | |", "|---|---|", *(f"| {k} | {plain(v)} |" for k, v in rows.items())]))
+        facts({name: plain(text) for name, text in rows.items()})
     with right.container(border=True):
         st.subheader("Check interval", anchor=False)
         _interval(host)

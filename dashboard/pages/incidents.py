@@ -129,6 +129,7 @@ def _one(incident_id: str) -> None:
         _fixes(incident)
         _timeline(incident, zone)
         _deliveries(incident, zone)
+    context.updated()
 
 
 def _actions(incident: Incident) -> None:

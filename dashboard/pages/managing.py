@@ -48,6 +48,23 @@ def name_of(row: dict[str, object], *fields: str) -> str:
     return plain(next((row[field] for field in fields if row.get(field)), "this"))
 
 
+def names_by_id() -> dict[str, str]:
+    """Return the names of people, hosts and API tokens by id, as far as the person may see them. Raises ApiError."""
+    names = {
+        host["id"]: host.get("name", host["id"])
+        for host in context.remembered("hosts", 15, context.api().hosts)
+    }
+    return names | people_names() | token_names()
+
+
+def token_names() -> dict[str, str]:
+    """Return what API tokens are called by id, for those who may see everybody's; empty for others. Raises ApiError."""
+    if not context.may("tokens:manage"):
+        return {}
+    tokens = context.remembered("tokens", 300, lambda: context.api().items("/tokens"))
+    return {one["id"]: f"token {one['name']}" for one in tokens}
+
+
 def people_names() -> dict[str, str]:
     """Return the names of people by id, for those who may look at people; empty for others. Raises ApiError."""
     if not context.may("users:manage"):

@@ -57,7 +57,7 @@ def _people_table(people: list[dict[str, Any]]) -> tuple[str, str] | None:
                 dim=person["disabled"],
             )
         )
-    columns = {"Name": "text", "E-mail": "text", "Role": "text", "State": "mark", "Last seen": "time"}
+    columns = {"Name": "text", "E-mail": "text", "Role": "text", "State": "mark", "Last signed in": "time"}
     return components.table(columns, rows, label="People", empty="Nobody yet.", key="people")
 
 

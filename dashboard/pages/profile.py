@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import components, context
+from dashboard.browsers import browser_name
 from dashboard.components import Row
 from dashboard.pages.letters import SHORTEST_PASSWORD
 from dashboard.pages.managing import attempt
@@ -53,7 +54,7 @@ def _sessions() -> None:
             Row(
                 str(number),
                 [
-                    one["user_agent"][:80],
+                    browser_name(one["user_agent"]),
                     one["address"],
                     "this one" if one["current"] else "",
                     one["refreshed_at"],
@@ -61,7 +62,7 @@ def _sessions() -> None:
             )
             for number, one in enumerate(found)
         ]
-        columns = {"Program": "text", "From": "text", "": "text", "Last used": "time"}
+        columns = {"Browser": "text", "From": "text", "Which": "text", "Last used": "time"}
         components.table(columns, rows, label="Sessions", empty="None.", key="sessions")
     if st.button("Sign out everywhere", icon=":material/logout:") and attempt(
         "sign you out everywhere", lambda: context.api().send("POST", "/auth/logout-everywhere", {})

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import components, context
 from dashboard.components import Action, Row
 from dashboard.pages.fleet import go
-from dashboard.pages.managing import people_names
+from dashboard.pages.managing import people_names, token_names
 from dashboard.words import clock_time, plain
 
 MOST = 200
@@ -75,7 +75,7 @@ def _commands() -> None:
 
 
 def _targets(found: list[dict[str, Any]]) -> tuple[str, str] | None:
-    names = _publishers()
+    names = people_names() | token_names()
     rows = [
         Row(
             scan["id"],
@@ -120,15 +120,6 @@ def _trend(scan: dict[str, Any]) -> str:
     return f"{trend['new']} new, {trend['fixed']} fixed, {trend['open']} still open"
 
 
-def _publishers() -> dict[str, str]:
-    """Return the names of people and tokens by id, as far as the person may look at them."""
-    names = people_names()
-    if context.may("tokens:manage"):
-        tokens = context.remembered("tokens", 30, lambda: context.api().items("/tokens"))
-        names.update({one["id"]: f"token {one['name']}" for one in tokens})
-    return names
-
-
 def _by(scan: dict[str, Any], names: dict[str, str]) -> str:
     by = scan["published_by"]
     return "this machine" if by["kind"] == "system" else names.get(by["id"], by["id"])
@@ -144,10 +135,11 @@ def _one(scan_id: str) -> None:
     with context.failures_shown("load the scan"):
         scan, _ = context.api().read(f"/scans/{scan_id}")
         st.header(plain(scan["target"]), anchor=False)
+        by = _by(scan, people_names() | token_names())
         read = f"{scan['files']} files in {scan['seconds']:.1f} s"
         aside = f" · {scan['suppressed']} set aside" if scan["suppressed"] else ""
         st.markdown(
-            f"Scanned {clock_time(scan['received_at'], context.timezone())} by {plain(_by(scan, _publishers()))} · "
+            f"Scanned {clock_time(scan['received_at'], context.timezone())} by {plain(by)} · "
             f"{read}{aside} · {plain(_counts(scan))}"
         )
         if scan["trend"] is None:

@@ -136,4 +136,5 @@ def _form(scopes: list[str]) -> None:
         made: list[dict[str, Any]] = []
         if attempt(f"make {plain(name)}", lambda: made.append(context.api().send("POST", "/tokens", body))):
             st.session_state[_MADE] = made[0]
+            context.forget("tokens")
             st.rerun(scope="fragment")

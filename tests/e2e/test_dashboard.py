@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
@@ -104,6 +104,37 @@ def test_the_chart_moves_by_push_without_a_reload_or_a_request(page: Page, url: 
     )
     assert loads == []
     assert len([r for r in api.requests if r[1].endswith("/range")]) == requests
+
+
+def test_news_waits_for_a_page_that_is_still_loading(browser: Browser, url: str, api: FakeApi) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    sent: list[str | bytes] = []
+
+    def keep(frame: str | bytes) -> None:
+        sent.append(frame)
+
+    page.on("websocket", lambda socket: socket.on("framesent", keep) if "_stcore" in socket.url else None)
+    chromium.sign_in(page, url, "admin@example.org", PASSWORD)
+    page.locator(".fw-pulse[data-state=connected]").wait_for(timeout=chromium.PATIENCE_MS)
+    api.held.add("/api/v1/anomalies")
+    try:
+        page.get_by_role("link", name="Anomalies").first.click()
+        _wait(page, lambda: "/api/v1/anomalies" in api.waiting)
+        before = len(sent)
+        api.push("incidents", "incident.changed", {})
+        _wait(page, lambda: len(sent) > before)
+    finally:
+        api.held.clear()
+    expect(page.get_by_role("button", name="Look").first).to_be_visible(timeout=chromium.PATIENCE_MS)
+    context.close()
+
+
+def _wait(page: Page, come_true: Callable[[], bool]) -> None:
+    until = time.monotonic() + chromium.PATIENCE_MS / 1000
+    while not come_true():
+        assert time.monotonic() < until, "it did not come true in time"
+        page.wait_for_timeout(20)
 
 
 def test_the_chart_is_in_the_viewers_timezone(page: Page, url: str) -> None:

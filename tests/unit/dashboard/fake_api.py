@@ -134,6 +134,10 @@ class FakeApi:
         self.started = self.now()
         self.interval_s = interval_s
         self.requests: list[tuple[str, str]] = []
+        self.queries: list[tuple[str, list[tuple[str, str]]]] = []
+        self.tried: dict[str, Any] | None = None
+        self.held: set[str] = set()
+        self.waiting: set[str] = set()
         self.hosts = [self._host(index) for index in range(hosts)]
         self.default_interval_s = interval_s
         self.tokens: dict[str, str] = {}
@@ -321,6 +325,7 @@ class FakeApi:
     ) -> tuple[int, Any]:
         """Return (status, JSON) for one request."""
         self.requests.append((method, path))
+        self.queries.append((path.removeprefix("/api/v1"), params))
         route = f"{method} {path.removeprefix('/api/v1')}"
         if route in self.failing:
             return self.failing[route]
@@ -560,6 +565,18 @@ class FakeApi:
     def _one_rule(self, call: Call) -> tuple[int, Any]:
         return 200, next(rule for rule in self.lists["rules"] if rule["id"] == call.names["id"])
 
+    def _preview(self, call: Call) -> tuple[int, Any]:
+        """Answer with two firings of the rule's metric, unless the test said what is to be answered."""
+        self.changes.append((call.route, call.body))
+        end = call.body["to"]
+        like = {"value": 96.4, "flaps": 0}
+        firings = [
+            {**like, "began_at": end - 5 * HOUR, "fired_at": end - 4 * HOUR, "resolved_at": end - 3 * HOUR},
+            {**like, "began_at": end - HOUR, "fired_at": end - HOUR // 2, "resolved_at": None},
+        ]
+        group = {"metric": call.body["rule"]["conditions"][0]["metric"], "labels": {}, "firings": firings}
+        return 200, self.tried or {"applies": False, "step_s": 0, "samples": 17_280, "groups": [group]}
+
     def _noted(self, call: Call) -> tuple[int, Any]:
         """Take any other change: the test looks at ``changes``."""
         self.changes.append((call.route, call.body))
@@ -752,6 +769,7 @@ ROUTES: dict[str, Callable[[FakeApi, Call], tuple[int, Any]]] = {
     "GET /scans/{id}/findings": FakeApi._findings,
     "GET /scans/{id}/report": FakeApi._scan,
     "GET /rules/{id}": FakeApi._one_rule,
+    "POST /rules/preview": FakeApi._preview,
     "GET /{list}": FakeApi._listed,
     "POST /.*": FakeApi._noted,
     "PUT /.*": FakeApi._noted,
@@ -909,6 +927,9 @@ class _Server:
 
     async def http(self, request: Request) -> Response:
         raw = await request.body()
+        while request.url.path in self.api.held:
+            self.api.waiting.add(request.url.path)
+            await asyncio.sleep(0.02)
         status, content, headers = self.api.respond(
             request.method,
             request.url.path,

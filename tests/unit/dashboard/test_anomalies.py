@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboard.anomaly_charts import comparison_panel
 from dashboard.pages import detectors
@@ -26,6 +27,13 @@ def pressed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, str]]]
 
     monkeypatch.setattr("dashboard.components.table", table)
     return waiting
+
+
+def facts_of(app: AppTest) -> dict[str, str]:
+    """Return the table of facts, which has no head."""
+    (table,) = app.table
+    assert table.proto.hide_header
+    return dict(table.value.iloc[:, 0])
 
 
 def asked(api: FakeApi) -> list[str]:
@@ -94,24 +102,39 @@ def test_one_shows_its_curve_the_range_expected_and_its_neighbours(open_page: Op
     (panel,) = chart["panels"]
     assert [trace["name"] for trace in panel["traces"]] == ["expected", "measured", "this anomaly"]
     assert panel["now"] == panel["traces"][-1]["times"][0]
-    text = " ".join(m.value for m in app.markdown)
-    assert "0.94** of 1; the threshold now is 0.50, the usual one" in text
-    assert "moved to a new level" in text
+    assert "0.94** of 1; the threshold now is 0.50, the usual one" in facts_of(app)["Score"]
+    assert "moved to a new level" in " ".join(m.value for m in app.markdown)
 
 
 def test_one_inside_its_range_is_not_said_to_have_left_it(api: FakeApi, open_page: Open) -> None:
-    def facts() -> str:
-        return " ".join(m.value for m in open_page("anomalies", id="anom_000").markdown)
-
-    assert "Outside its range since" in facts()
+    assert "Outside its range since" in facts_of(open_page("anomalies", id="anom_000"))
     api.anomalies[0]["since"] = api.anomalies[0]["at"]
-    assert "Outside its range since" not in facts()
+    assert "Outside its range since" not in facts_of(open_page("anomalies", id="anom_000"))
 
 
 def test_one_whose_samples_are_gone_is_still_shown(open_page: Open) -> None:
     app = open_page("anomalies", id="anom_040")
     assert components(app)[0]["panels"][0]["title"] == "cpu.iowait_percent"
     assert any("no longer kept" in caption.value for caption in app.caption)
+
+
+def test_one_says_in_which_zone_its_times_are(open_page: Open) -> None:
+    assert "times in UTC" in open_page("anomalies", id="anom_000").caption[-1].value
+
+
+@pytest.mark.parametrize(("role", "name"), [("admin", "Operator"), ("operator", "somebody else")])
+def test_who_judged_one_is_named_as_far_as_it_may_be_known(
+    api: FakeApi, open_page: Open, role: str, name: str
+) -> None:
+    said_by = "user_operator" if role == "admin" else "user_admin"
+    api.anomalies[0]["feedback"] = {
+        "verdict": "real",
+        "said_by": said_by,
+        "said_at": "2026-01-01T00:00:00.000Z",
+    }
+    app = open_page("anomalies", role=role, id="anom_000")
+    said = next(one.value for one in app.caption if one.value.startswith("Said by"))
+    assert said.startswith(f"Said by {name} at ")
 
 
 def test_an_unknown_one_is_said(open_page: Open) -> None:
@@ -122,8 +145,7 @@ def test_a_false_alarm_is_kept_shown_and_can_be_taken_back(api: FakeApi, open_pa
     app = open_page("anomalies", role="operator", id="anom_000")
     button(app, "False alarm").click().run()
     assert api.anomalies[0]["feedback"]["verdict"] == "false_alarm"
-    text = " ".join(m.value for m in app.markdown)
-    assert "0.75, raised from 0.5" in text
+    assert "0.75, raised from 0.5" in facts_of(app)["Score"]
     assert any(caption.value.startswith("Said by you at ") for caption in app.caption)
     button(app, "Take it back").click().run()
     assert api.anomalies[0]["feedback"] is None

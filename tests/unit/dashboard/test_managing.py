@@ -134,6 +134,124 @@ def test_older_entries_of_the_audit_log_are_fetched_on_demand(api: FakeApi, open
     assert components(app)[-1]["rows"][0]["cells"][1] == "Admin", "people are named"
 
 
+def test_hosts_and_tokens_in_the_audit_log_are_named_and_found_by_name(api: FakeApi, open_page: Open) -> None:
+    entry = api.lists["audit"][0]
+    api.lists["audit"] = [
+        {**entry, "seq": 8, "action": "agent.retire", "target": "host_002"},
+        {**entry, "seq": 7, "actor_kind": "token", "actor_id": "00000000000000a1", "target": "gone_1"},
+    ]
+    app = open_page("audit", target="WEB-3")
+    cells = [row["cells"][1:3] for row in components(app)[-1]["rows"]]
+    assert cells == [["Admin", "web-3"], ["token grafana", "gone_1"]]
+    asked = [dict(params) for path, params in api.queries if path == "/audit"]
+    assert asked[-1]["target"] == "host_002"
+
+
+def test_an_entry_of_the_audit_log_says_who_by_name_and_by_id(
+    open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["audit-rows"] = [("7", "show")]
+    text = " ".join(one.value for one in open_page("audit").markdown)
+    assert r"by **Admin** (user user\_admin)" in text
+    assert r"(UTC) from 127\.0\.0\.1 on **Admin** (user\_admin)" in text
+
+
+def test_the_list_of_sessions_says_which_browser_each_is(api: FakeApi, open_page: Open) -> None:
+    chrome = "farwatch-dashboard Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0"
+    api.lists["sessions"][0]["user_agent"] = chrome
+    assert components(open_page("profile"))[0]["rows"][0]["cells"][0] == "Chrome 142 on Linux"
+
+
+def test_parts_are_called_by_what_they_do(open_page: Open) -> None:
+    names = [row["cells"][0] for row in components(open_page("health"))[0]["rows"]]
+    assert names == ["Database (PostgreSQL)", "Cache (Redis)", "Live feed of this dashboard"]
+
+
+def _rule_dialog(app: AppTest, **fields: Any) -> dict[str, Any]:
+    widgets = [*app.text_input, *app.selectbox, *app.number_input]
+    found = {one.label: one for one in widgets}
+    for label, value in fields.items():
+        found[label.replace("_", " ")].set_value(value)
+    return found
+
+
+def test_a_rule_is_tried_on_a_hosts_history_and_nothing_is_saved(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["rules"] = [("rule_cpu", "edit")] * 2
+    app = open_page("rules")
+    _rule_dialog(app, Opens_at=80.0, Ends_at=75.0, Try_it_on="host_002", over_the_last="3 days")
+    button(app, "Try it").click().run()
+    ((route, body),) = api.changes
+    assert route == "POST /rules/preview"
+    assert body["host_id"] == "host_002"
+    assert body["to"] - body["from"] == 3 * 86_400_000
+    assert body["rule"]["conditions"][0]["enter"] == 80.0
+    assert body["rule"]["keep_firing_for_s"] == 60.0
+    assert not {"id", "stock"} & set(body["rule"])
+    assert any("have opened 2 times" in one.value for one in app.markdown)
+    assert any("do not choose this host" in one.value for one in app.caption)
+
+
+def test_a_trial_on_a_host_that_sent_nothing_says_so(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    api.tried = {"applies": True, "step_s": 0, "samples": 0, "groups": []}
+    pressed["rules"] = [("rule_cpu", "edit")] * 2
+    app = open_page("rules")
+    button(app, "Try it").click().run()
+    assert "sent nothing in that time" in app.info[0].value
+
+
+def test_a_rule_that_could_never_end_is_refused_in_words(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["rules"] = [("rule_cpu", "edit")] * 2
+    app = open_page("rules")
+    _rule_dialog(app, Opens_at=80.0, Ends_at=85.0)
+    button(app, "Save").click().run()
+    assert "could never end" in app.warning[0].value
+    assert api.changes == []
+
+
+def test_a_rule_can_be_kept_to_hosts_with_some_labels(
+    api: FakeApi, open_page: Open, pressed: dict[str, list[tuple[str, str]]]
+) -> None:
+    pressed["rules"] = [("rule_cpu", "edit")] * 3
+    app = open_page("rules")
+    _rule_dialog(app, Only_hosts_labelled="prod")
+    button(app, "Save").click().run()
+    assert "name=value" in app.warning[0].value
+    assert api.changes == []
+    _rule_dialog(app, Only_hosts_labelled="env=prod, role = db")
+    button(app, "Save").click().run()
+    assert api.changes[0][1]["host_labels"] == {"env": "prod", "role": "db"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"measure": "change_per_hour"}, "change of disk.used_percent per hour > 90 %"),
+        ({"measure": "silent_s", "enter": 300.0}, "silence of disk.used_percent > 5 min"),
+        (
+            {"measure": "seconds_to_bound", "bound": 100.0, "comparison": "below", "enter": 5400.0},
+            "time until disk.used_percent reaches 100 % < 90 min",
+        ),
+    ],
+)
+def test_a_rule_says_what_it_compares(
+    api: FakeApi, open_page: Open, changes: dict[str, Any], words: str
+) -> None:
+    api.lists["rules"][1]["conditions"][0].update(changes)
+    assert components(open_page("rules"))[0]["rows"][1]["cells"][1] == words
+
+
+def test_a_rule_says_which_series_and_hosts_it_is_for(api: FakeApi, open_page: Open) -> None:
+    api.lists["rules"][1].update(series_labels={"mount": "/"}, host_labels={"env": "prod"})
+    cell = components(open_page("rules"))[0]["rows"][1]["cells"][1]
+    assert cell == "disk.used_percent{mount=/} > 90 % on env=prod"
+
+
 def _letter(**query: str) -> AppTest:
     app = AppTest.from_file(str(MAIN), default_timeout=20)
     for name, value in query.items():

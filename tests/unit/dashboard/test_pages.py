@@ -120,6 +120,33 @@ def test_the_fleet_shows_problems_worst_first_and_every_host(open_page: Open) ->
     assert app.markdown[0].value == "7 of 8 hosts are reporting; 2 have open incidents."
 
 
+@pytest.mark.parametrize("status", ["silent", "never_seen"])
+def test_without_incidents_all_is_clear_only_if_every_host_reports(
+    api: FakeApi, open_page: Open, status: str
+) -> None:
+    api.incidents.clear()
+    for host in api.hosts:
+        host["status"] = "late"
+    strip = components(open_page("fleet"))[0]
+    assert not strip["doubt"]
+    assert strip["clear"].startswith("All clear on 8 hosts")
+    for host in api.hosts[:5]:
+        host["status"] = status
+    app = open_page("fleet")
+    strip = components(app)[0]
+    assert strip["doubt"]
+    names = ", ".join(host["name"] for host in api.hosts[:3])
+    assert strip["clear"] == f"No incident is open, but {names} and 2 more are not reporting."
+    assert app.markdown[0].value == "3 of 8 hosts are reporting."
+
+
+def test_a_host_that_may_be_off_is_not_missed(api: FakeApi, open_page: Open) -> None:
+    api.incidents.clear()
+    for host in api.hosts:
+        host.update(status="silent", may_be_off=True)
+    assert not components(open_page("fleet"))[0]["doubt"]
+
+
 def test_the_filter_finds_hosts_by_name_and_label(open_page: Open) -> None:
     app = open_page("fleet")
     app.text_input(key="q").input("env:dev build").run()
@@ -256,6 +283,16 @@ def test_what_runs_out_soon_without_an_alarm_is_uncertain_and_not_fine(open_page
     assert marks == ["Warning", "Uncertain", "Fine", "Fine"]
 
 
+def test_a_long_list_of_what_runs_out_says_that_it_is_cut(
+    api: FakeApi, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not [one for one in open_page("forecasts").caption if "soonest of" in one.value]
+    monkeypatch.setattr("dashboard.pages.forecasts.MOST_OUTLOOKS", 3)
+    app = open_page("forecasts")
+    assert len(components(app)[0]["rows"]) == 3
+    assert [one.value for one in app.caption if "The 3 soonest of 4" in one.value]
+
+
 def test_a_forecast_is_drawn_with_its_bands_after_what_was_measured(api: FakeApi, open_page: Open) -> None:
     app = open_page("forecasts", host="host_003", series="disk.used_percent{mount=/var}")
     outlooks, chart, _ = components(app)
@@ -304,6 +341,7 @@ def test_the_incident_page_shows_cause_evidence_fixes_timeline_and_deliveries(op
     for part in ("above 90 %", "stress", "renice", "Opened", "email to admin"):
         assert part in text
     assert "[link](http" not in text
+    assert "times in UTC" in app.caption[-1].value
 
 
 def test_acknowledging_and_resolving_reach_the_api(api: FakeApi, open_page: Open) -> None:
@@ -345,6 +383,18 @@ def test_the_sidebar_counts_unread_and_the_indicator_follows_the_persons_topics(
     assert pulse["stream"]["key"] == session.stream_key
     assert session.tokens["access_token"] not in json.dumps(pulse)
     assert app.sidebar.get("popover")[0].proto.popover.label == "2 unread"
+
+
+def test_many_new_notifications_are_toasted_in_a_few_words(api: FakeApi, session: Session) -> None:
+    app = _signed_in(session)
+    known = api.notifications[0]
+    api.notifications[:0] = [
+        {**known, "id": f"note_new_{n}", "title": f"news {n}", "read_at": None} for n in range(6)
+    ]
+    session.memory.clear()
+    toasts = [toast.value for toast in app.run().toast]
+    assert [text.partition(" ")[2] for text in toasts[:3]] == ["news 0", "news 1", "news 2"]
+    assert toasts[3:] == ["and 3 more notifications"]
 
 
 def test_the_check_interval_of_the_sidebar_changes_the_fleet(api: FakeApi, session: Session) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dashboard.words import ago, amount, clock_time, interval, plain, series_name
+from dashboard.browsers import browser_name
+from dashboard.words import ago, amount, beside_range, clock_time, interval, plain, series_name
 
 MARKDOWN = MarkdownIt("gfm-like", {"html": True, "linkify": False})
 HOSTILE = [
@@ -109,3 +110,44 @@ def test_a_series_is_named_by_its_metric_and_labels() -> None:
         series_name("disk.used_percent", {"mount": "/", "host": "a"}) == "disk.used_percent{host=a, mount=/}"
     )
     assert series_name("load.1m", {}) == "load.1m"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "texts"),
+    [
+        (97.2, 14.0, 41.0, ("97.2 %", "14 %", "41 %")),
+        (12.412, 12.31, 12.381, ("12.41 %", "12.31 %", "12.38 %")),
+        (12.2996, 12.30011, 12.4, ("12.2996 %", "12.3001 %", "12.4 %")),
+        (50.0, 50.0, 50.0, ("50 %", "50 %", "50 %")),
+    ],
+)
+def test_a_value_just_outside_its_range_gets_the_digits_that_show_it(
+    value: float, low: float, high: float, texts: tuple[str, str, str]
+) -> None:
+    assert beside_range(value, low, high, "%") == texts
+
+
+MOZILLA = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        (f"farwatch-dashboard {MOZILLA} Chrome/142.0.0.0 Safari/537.36", "Chrome 142 on Linux"),
+        (f"{MOZILLA} Chrome/142.0.0.0 Safari/537.36 Edg/142.0.1", "Edge 142 on Linux"),
+        (
+            "farwatch-dashboard Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0",
+            "Firefox 145 on Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Version/18.1 Mobile/15E148 Safari/604.1",
+            "Safari 18 on iPhone",
+        ),
+        ("farwatch-dashboard", "farwatch-dashboard"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("x" * 80, "x" * 59 + "…"),
+        ("", ""),
+    ],
+)
+def test_a_browser_is_called_as_people_call_it(user_agent: str, name: str) -> None:
+    assert browser_name(user_agent) == name

@@ -27,6 +27,12 @@ def test_a_capacity_is_said_in_one_unit_and_with_its_range(
     assert said == f"{words}at the last days' rate of 3.14 % a day"
 
 
+def test_inodes_are_not_taken_for_space() -> None:
+    inodes = SeriesKey.of("disk.inodes_used_percent", {"mount": "/"})
+    said = Outlook("host_1", inodes, 0, 100.0, 89.8, 3.14, 30.9 * HOUR, 26.2 * HOUR, 43.7 * HOUR).in_words()
+    assert said.startswith("disk inodes / full in 31 h")
+
+
 def test_a_range_without_an_end_is_said_as_or_later() -> None:
     said = Outlook("host_1", ROOT, 0, 100.0, 5.9, 2.4, 900 * HOUR, 700 * HOUR, None).in_words()
     assert said == "disk / full in 38 d or later, at the last days' rate of 2.4 % a day"

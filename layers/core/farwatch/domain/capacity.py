@@ -22,6 +22,9 @@ WATCHED: dict[str, float] = {
 }
 """The bounded metrics whose time to threshold is kept up to date, and their thresholds."""
 
+THINGS = {"disk.inodes_used_percent": "disk inodes"}
+"""What runs out, where the first part of the metric's name does not say it."""
+
 ALARMING = frozenset({"disk.used_percent", "disk.inodes_used_percent"})
 """Those that alarm. Memory and swap breathe with the working day: they are shown, and rules watch their level."""
 
@@ -49,7 +52,8 @@ class Outlook:
     def in_words(self) -> str:
         """Return for example ``disk / full in 31 h, between 26 and 44 h, at the last days' rate of 3.1 % a day``."""
         unit = unit_of(self.key.metric)
-        what = " ".join([self.key.metric.split(".")[0], *(value for _, value in self.key.labels)])
+        thing = THINGS.get(self.key.metric, self.key.metric.split(".")[0])
+        what = " ".join([thing, *(value for _, value in self.key.labels)])
         if self.median_s is None:
             return f"{what} does not fill up within a year at the last days' rate"
         if self.median_s == 0:
