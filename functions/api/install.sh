@@ -96,7 +96,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
     name = next(name for name in wheel.namelist() if name.endswith(".dist-info/locked.txt"))
     print(wheel.read(name).decode())
 END
-        fail "the package says not what it needs" "look above for the reason, and report it"
+        fail "the package does not say what it needs" "look above for the reason, and report it"
     $pip --require-hashes --requirement "$work/locked.txt" ||
         fail "psutil could not be installed (see above); nothing that is not locked was" \
             "let pip reach a package index (PIP_INDEX_URL, PIP_PROXY), or give it the index's own file (PIP_NO_INDEX, PIP_FIND_LINKS)"
