@@ -17,8 +17,13 @@ from tests.services import PostgresServer, postgres_server, valkey_server
 from tests.stack.running import RunningStack, open_folder, running_stack
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of a whole installation in one process: one installation, and its timings, serve them all.
+    """Hand out together what shares something costly: the whole installation, and the dashboard in a browser.
+
+    Tests of the installation also rely on nobody else's hurting it meanwhile. The groups are made before pytest-xdist
+    reads them, in this same hook. Of the other tests those that take long begin first, so that nobody waits for one
+    that began last.
 
     Tests are handed out by their id, so of several with one id only one would run: that stops the run.
     """

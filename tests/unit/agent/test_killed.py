@@ -12,12 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.agent.backend import Backend
 from tests.unit.agent.eventually import eventually
 
 KILLS = 30
 
 
+@pytest.mark.long
 def test_an_agent_killed_thirty_times_delivers_every_spooled_sample_once(
     backend: Backend,
     farwatch_agent: Callable[..., subprocess.CompletedProcess[str]],

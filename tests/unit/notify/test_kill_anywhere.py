@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
+
 from farwatch.adapters.postgres.database import Connection, Database
 from farwatch.domain.events import EventKind
 from farwatch.domain.routing import Channel
@@ -59,6 +61,7 @@ class FusedDatabase(Database):
         self._fuse.step()
 
 
+@pytest.mark.long
 def test_a_worker_killed_anywhere_changes_nothing_about_who_is_told_what(postgres_url: str) -> None:
     fuse = Fuse()
     world = World(postgres_url, database=FusedDatabase(postgres_url, fuse))

@@ -45,6 +45,7 @@ def test_the_corpus_is_large_and_every_defect_is_marked() -> None:
     assert {case.defect for case in cases if case.defect} == {kind.value for kind in Kind}
 
 
+@pytest.mark.long
 def test_this_repository_has_no_finding_of_medium_severity_or_worse(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
