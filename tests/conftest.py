@@ -31,9 +31,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "stack" in getattr(item, "fixturenames", ()) or item.get_closest_marker("stack"):
             item.add_marker(pytest.mark.stack)
             item.add_marker(pytest.mark.xdist_group("stack"))
+        elif item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"several tests have one id, and only one of them would run: {twice[0]}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop the run when tests are handed out by groups and those of the installation are not in theirs."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    for item in session.items:
+        if item.get_closest_marker("stack") and not item.nodeid.endswith("@stack"):
+            raise pytest.UsageError(f"{item.nodeid} is not in the group of the whole installation")
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +76,8 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """URL of a migrated, empty database of this test's own."""
-    url = postgres.create_database()
-    yield url
-    postgres.drop_database(url)
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
