@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
             if code:
                 failed[name] = code
     code = subprocess.run(
-        [*_pytest(), *(arguments or ["-n", "2", "--dist", "loadgroup"])], cwd=CHECKOUT, check=False
+        [*_pytest(), *(arguments or _side_by_side())], cwd=CHECKOUT, env=_environment(), check=False
     ).returncode
     if failed:
         print(f"Failed before the tests: {', '.join(failed)}", file=sys.stderr)
@@ -51,6 +51,17 @@ def _commands() -> dict[str, list[str | Path]]:
 
 def _pytest() -> list[str | Path]:
     return [sys.executable, "-m", "pytest"]
+
+
+def _side_by_side() -> list[str]:
+    """One process more than there are processors: the one with the whole installation mostly waits."""
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+
+
+def _environment() -> dict[str, str]:
+    """The environment for pytest: compiled once rather than by each process, and one thread of algebra in each."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **kept}
 
 
 def _check(name: str, command: list[str | Path]) -> int:
