@@ -7,14 +7,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from infra.local.home import Home, write_private
 from tests.gateway import Gateway, running_gateway
 from tests.identity_provider import IdentityProvider, identity_provider
 from tests.services import PostgresServer, postgres_server, valkey_server
 from tests.stack.running import RunningStack, open_folder, running_stack
+
+# A busy machine is slow, and that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,6 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("stack"))
         elif item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
+        if item.get_closest_marker("stack") or item.get_closest_marker("browser"):
+            # Patience with a busy machine costs a quiet one nothing.
+            item.add_marker(pytest.mark.timeout(400))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
@@ -57,12 +66,21 @@ def provider() -> Iterator[IdentityProvider]:
 
 @pytest.fixture(scope="session")
 def stack(provider: IdentityProvider) -> Iterator[RunningStack]:
-    """A whole installation that is ready, shared by all tests that ask for it."""
+    """A whole installation that is ready, shared by all tests that ask for it.
+
+    Its agents sample and send every two seconds: each test waits for a sample or two.
+    """
     with open_folder() as folder:
         home = Home(folder / "home")
         home.create()
         write_private(home.secrets, json.dumps({"oidc_client_secret": provider.client_secret}))
+        home.path("agent").mkdir(mode=0o700)
+        home.path("agent", "agent.toml").write_text("flush_s = 1\n")
         with running_stack(home.root, settings=provider.settings) as running:
+            with psycopg.connect(
+                running.secrets["database_url"]
+            ) as connection:  # the API allows 5 s and more
+                connection.execute("INSERT INTO config (key, value) VALUES ('default_interval_s', '2')")
             yield running
 
 

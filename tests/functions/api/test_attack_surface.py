@@ -29,7 +29,7 @@ OPERATIONS = [
 ]
 HOSTILE = [
     "x'); DROP TABLE users; --",
-    "' OR pg_sleep(5) IS NULL OR '",
+    "' OR pg_sleep(60) IS NULL OR '",
     '"><script>alert(1)</script>{{7*7}}${7*7}',
     "a\r\nSet-Cookie: x=1\nb\x1b[31m\x00",
     "\u202e" + "🙈" * 300,
@@ -254,7 +254,7 @@ def test_hostile_text_in_any_field_is_kept_as_it_is_or_refused_and_does_nothing(
                 answer = target.as_admin(method, target.real(path), body=with_text(body, where, text))
                 place = (method, path, where, text[:12], answer.raw[:300])
                 assert answer.status < 500 or answer.body["code"] == "dependency_unavailable", place
-                assert time.monotonic() - began < 4, f"slept: {place}"
+                assert time.monotonic() - began < 25, f"slept: {place}"
                 assert "Set-Cookie" not in answer.headers, place
                 if answer.raw:
                     assert "json" in answer.headers["Content-Type"], place
@@ -285,7 +285,7 @@ def test_hostile_text_in_any_query_is_refused_or_finds_nothing(target: Target) -
                 answer = target.as_admin(method, target.real(path), query=query)
                 place = (method, path, parameter["name"], text[:12], answer.raw[:300])
                 assert answer.status < 500, place
-                assert time.monotonic() - began < 4, place
+                assert time.monotonic() - began < 25, place
                 if answer.status < 300 and isinstance(answer.body, dict) and parameter["name"] != "bucket":
                     assert not answer.body.get("items"), place
                 tried += 1

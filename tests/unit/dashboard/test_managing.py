@@ -253,7 +253,7 @@ def test_a_rule_says_which_series_and_hosts_it_is_for(api: FakeApi, open_page: O
 
 
 def _letter(**query: str) -> AppTest:
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()

@@ -42,7 +42,7 @@ def session(http: httpx.Client, store: SessionStore) -> Session:
 @pytest.fixture
 def open_page(http: httpx.Client, store: SessionStore) -> Open:
     def opened(name: str, role: str = "admin", **query: str) -> AppTest:
-        app = AppTest.from_string(PAGE.format(name=name), default_timeout=20)
+        app = AppTest.from_string(PAGE.format(name=name), default_timeout=60)
         app.session_state["farwatch.session"] = sign_in(http, SETTINGS, f"{role}@example.org", PASSWORD)
         for key, value in query.items():
             app.query_params[key] = value
@@ -64,7 +64,7 @@ def button(app: AppTest, label: str) -> Any:
 
 
 def test_signing_in_leads_to_the_fleet(api: FakeApi) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert app.header[0].value == "Sign in to Farwatch"
     app.text_input(key="sign-in-email").input(" admin@example.org ")
     app.text_input(key="sign-in-password").input(PASSWORD)
@@ -75,7 +75,7 @@ def test_signing_in_leads_to_the_fleet(api: FakeApi) -> None:
 
 
 def test_a_wrong_password_is_said_and_nothing_else_is_shown(api: FakeApi) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     app.text_input(key="sign-in-email").input("admin@example.org")
     app.text_input(key="sign-in-password").input("guess")
     button(app, "Sign in").click().run()
@@ -85,7 +85,7 @@ def test_a_wrong_password_is_said_and_nothing_else_is_shown(api: FakeApi) -> Non
 
 
 def test_an_empty_form_asks_for_what_is_missing_without_asking_the_api(api: FakeApi) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     button(app, "Sign in").click().run()
     assert "Enter your e-mail" in app.warning[0].value
     assert api.requests == []
@@ -94,7 +94,7 @@ def test_an_empty_form_asks_for_what_is_missing_without_asking_the_api(api: Fake
 def test_signing_out_of_a_session_that_has_ended_already_is_no_failure(
     api: FakeApi, session: Session
 ) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.session_state["farwatch.session"] = session
     app.run()
     api.failing["POST /auth/logout"] = (401, {"detail": "this session has ended"})
@@ -107,7 +107,7 @@ def test_a_missing_setting_is_explained_on_the_page(monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     monkeypatch.delenv("FARWATCH_API_URL", raising=False)
     context.settings.cache_clear()
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert "FARWATCH" in app.error[0].value
 
 
@@ -206,7 +206,7 @@ def test_a_failure_shows_what_failed_the_request_id_and_a_way_to_try_again(
 
 
 def test_a_session_that_has_ended_leads_back_to_the_sign_in_form(api: FakeApi, session: Session) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.session_state["farwatch.session"] = session
     app.run()
     assert app.header[0].value == "Fleet"
@@ -371,7 +371,7 @@ def test_notifications_can_be_marked_read_one_by_one_and_all_at_once(api: FakeAp
 
 
 def _signed_in(session: Session) -> AppTest:
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.session_state["farwatch.session"] = session
     return app.run()
 

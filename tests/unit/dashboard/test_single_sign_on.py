@@ -98,13 +98,13 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def came_back(claims: dict[str, Any], token: str, age_s: float = 1.0) -> AppTest:
     claims.update(is_logged_in=True, iat=time.time() - age_s, tokens={"id": token})
-    return AppTest.from_file(str(MAIN), default_timeout=20).run()
+    return AppTest.from_file(str(MAIN), default_timeout=60).run()
 
 
 def test_the_button_stands_beside_the_password_only_where_there_is_a_provider(
     identity: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert {"Sign in with Example ID", "Sign in"} <= {one.label for one in app.button}
     monkeypatch.setattr(context, "provider", lambda: None)
     app.run()
@@ -148,7 +148,7 @@ def test_an_api_that_is_down_is_said_with_the_request_id(api: FakeApi, identity:
     ("failure", "words"), [("unreachable", "does not answer"), ("refused", "did not sign you in")]
 )
 def test_what_went_wrong_at_the_provider_is_said(identity: dict[str, Any], failure: str, words: str) -> None:
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.query_params["sso"] = failure
     assert words in app.run().error[0].value
 
@@ -156,7 +156,7 @@ def test_what_went_wrong_at_the_provider_is_said(identity: dict[str, Any], failu
 def test_too_many_attempts_are_told_how_long_to_wait(api: FakeApi) -> None:
     api.failing["POST /auth/login"] = (429, {"detail": "too many failed sign-ins"})
     api.retry_after_s = 40
-    app = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
     app.text_input(key="sign-in-email").input("admin@example.org")
     app.text_input(key="sign-in-password").input("guess")
     button(app, "Sign in").click().run()

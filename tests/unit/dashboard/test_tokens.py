@@ -67,7 +67,7 @@ tokens._form(["hosts:read", "rules:write"])
 def test_a_token_needs_a_name_and_a_scope(
     api: FakeApi, session: Session, name: str, scopes: list[str], words: str
 ) -> None:
-    app = AppTest.from_string(FORM, default_timeout=20)
+    app = AppTest.from_string(FORM, default_timeout=60)
     app.session_state["farwatch.session"] = session
     app.run()
     app.text_input[0].input(name)

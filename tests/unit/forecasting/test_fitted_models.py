@@ -6,8 +6,7 @@ import pytest
 from farwatch.forecasting import SLOW, Bounds, History, InsufficientHistory, get
 from farwatch.forecasting.shape import is_trending, scale_of
 
-pytest.importorskip("prophet")
-pytest.importorskip("statsmodels")
+pytestmark = pytest.mark.xdist_group("fitted")  # one process takes a second to load their libraries, not each
 DAY = 24
 HOURS = np.arange(7 * DAY)
 
