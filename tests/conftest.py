@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
         if item.get_closest_marker("stack") or item.get_closest_marker("browser"):
             # Patience with a busy machine costs a quiet one nothing.
-            item.add_marker(pytest.mark.timeout(400))
+            item.add_marker(pytest.mark.timeout(600))
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from collector_agent.batch import Builder
+from collector_agent.delivery import Policy
 from collector_agent.enrolment import describe_host, enrol
 from collector_agent.log import Log
 from collector_agent.sender import Sender
@@ -19,7 +20,7 @@ from collector_agent.spool import Spool
 from collector_agent.transport import Transport
 from tests.stack.running import RunningStack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 SERIES = 20
 EVERY_S = 0.25
 
@@ -37,8 +38,10 @@ class BusyAgent:
         self.taken: dict[int, float] = {}
         self.spool = Spool(folder, log)
         self._builder = Builder(version="test", started_at_ms=0)
+        # It tries again sooner than others: each part that was killed would be waited for that long.
+        policy = Policy(backoff_first=0.5, backoff_max=2.0)
         self._sender = Sender(
-            self.spool, transport, log, host_id=me.host_id, credential=me.credential, own=dict
+            self.spool, transport, log, host_id=me.host_id, credential=me.credential, own=dict, policy=policy
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -100,17 +103,17 @@ def test_nothing_is_lost_or_doubled_when_every_part_is_killed_under_load(
             agent.start()
         for part in ("engine", "postgres", "valkey", "agent"):
             more = min(len(a.taken) for a in agents) + 8
-            _wait(lambda: min(len(a.taken) for a in agents) > more, 30, "load")  # noqa: B023 - waited for at once
+            _wait(lambda: min(len(a.taken) for a in agents) > more, 120, "load")  # noqa: B023 - waited for at once
             before = stack.pid(part)
             stack.kill(part)
             stack.wait_until_back(part, before)
             # The next one is killed while batches flow again, not while the whole is still getting up.
             _wait(
-                lambda: all(a.spool.batches <= 8 for a in agents), 90, f"samples to flow again after {part}"
+                lambda: all(a.spool.batches <= 8 for a in agents), 180, f"samples to flow again after {part}"
             )
         for agent in agents:
             agent.stop_sampling()
-        _wait(lambda: not any(a.spool.batches for a in agents), 120, "every spool to be confirmed")
+        _wait(lambda: not any(a.spool.batches for a in agents), 180, "every spool to be confirmed")
     finally:
         for agent in agents:
             agent.close()
@@ -126,7 +129,7 @@ def test_nothing_is_lost_or_doubled_when_every_part_is_killed_under_load(
 
     # This host's own agent was killed too: what it had spooled is stored, and it goes on.
     _wait(
-        lambda: newest_own_samples(stack)["agent.spool_batches"] <= 1, 60, "the host's own agent to catch up"
+        lambda: newest_own_samples(stack)["agent.spool_batches"] <= 1, 120, "the host's own agent to catch up"
     )
     assert newest_own_samples(stack)["agent.dropped_samples"] == 0
 

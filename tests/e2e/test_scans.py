@@ -25,7 +25,6 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.mark.timeout(240)
 def test_a_pipelines_scan_is_shown_compared_and_harmless(
     browser: Browser,
     stack: RunningStack,

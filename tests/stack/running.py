@@ -21,7 +21,7 @@ from typing import Any
 
 from infra.local.home import CHECKOUT, Home, State
 
-START_PATIENCE = 90.0
+START_PATIENCE = 180.0
 
 
 @dataclass
@@ -77,7 +77,7 @@ class RunningStack:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 text, status = answer.read(), answer.status
         except urllib.error.HTTPError as error:
             text, status = error.read(), error.code
@@ -94,6 +94,14 @@ class RunningStack:
             self._token = answer["access_token"]
         return self._token
 
+    @property
+    def own_host(self) -> dict[str, Any]:
+        """The host that the installation's own agent watches: this one."""
+        status, fleet = self.call("GET", "/api/v1/hosts")
+        assert status == 200, fleet
+        [own] = [host for host in fleet["items"] if host["labels"].get("env") == "local"]
+        return dict(own)
+
     def pid(self, part: str) -> int:
         """The process id of a part."""
         return State.load(self.home).parts[part].pid
@@ -102,7 +110,7 @@ class RunningStack:
         """`kill -9` a part's process."""
         os.kill(self.pid(part), signal.SIGKILL)
 
-    def wait_until_back(self, part: str, before: int, patience: float = 60.0) -> float:
+    def wait_until_back(self, part: str, before: int, patience: float = 120.0) -> float:
         """Wait until `part` runs as another process than `before`; return how many seconds that took."""
         began = time.monotonic()
         while time.monotonic() - began < patience:

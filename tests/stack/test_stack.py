@@ -27,7 +27,7 @@ def samples_stored(stack: RunningStack) -> int:
         return int(row[0])
 
 
-def wait_for_more_samples(stack: RunningStack, than: int, patience: float = 60.0) -> int:
+def wait_for_more_samples(stack: RunningStack, than: int, patience: float = 120.0) -> int:
     deadline = time.monotonic() + patience
     while (now := samples_stored(stack)) <= than:
         assert time.monotonic() < deadline, "no sample was stored:\n" + stack.home.log("agent").read_text()
@@ -35,7 +35,7 @@ def wait_for_more_samples(stack: RunningStack, than: int, patience: float = 60.0
     return now
 
 
-def wait_until_all_well(stack: RunningStack, patience: float = 20.0) -> None:
+def wait_until_all_well(stack: RunningStack, patience: float = 60.0) -> None:
     deadline = time.monotonic() + patience
     while (done := farwatch("status", home=stack.home)).returncode != 0:
         assert time.monotonic() < deadline, done.stdout
@@ -54,10 +54,9 @@ def test_status_tells_programs_where_everything_is_and_that_it_is_well(stack: Ru
 
 
 def test_this_host_is_enrolled_and_its_samples_arrive(stack: RunningStack) -> None:
-    wait_for_more_samples(stack, 0)
-    status, answer = stack.call("GET", "/api/v1/hosts")
-    assert status == 200
-    assert [host["name"] for host in answer["items"]] == [socket.gethostname()]
+    wait_for_more_samples(stack, samples_stored(stack))
+    assert stack.own_host["name"] == socket.gethostname()
+    assert stack.own_host["status"] == "live"
 
 
 def test_the_printed_password_signs_in_and_a_wrong_one_does_not(stack: RunningStack) -> None:
@@ -80,7 +79,7 @@ def test_a_killed_part_comes_back_and_samples_flow_again(stack: RunningStack, pa
     stored = wait_for_more_samples(stack, 0)
     killed = stack.pid(part)
     stack.kill(part)
-    assert stack.wait_until_back(part, killed) < 15
+    stack.wait_until_back(part, killed)
     wait_for_more_samples(stack, stored)
     wait_until_all_well(stack)
 
