@@ -38,7 +38,7 @@ def anomaly_panel(
         marks |= {"name": "this anomaly", "symbol": "diamond", "glyph": "◆", "color": 5, "ids": []}
     earlier = anomaly_marks(here, [anomaly["metric"]])
     if earlier is not None:
-        earlier |= {"name": f"{len(here)} more", "glyph": "◇"}
+        earlier["name"] = f"{len(here)} more"
     traces = [
         _band(run, "expected", metric),
         *_line(run),

@@ -206,6 +206,7 @@ def anomaly_marks(anomalies: Iterable[Anomaly], metrics: Sequence[str]) -> dict[
     return {
         "name": f"{len(found)} anomalies" if len(found) > 1 else "anomaly",
         "kind": "marks",
+        "glyph": "◇",
         "color": 5,
         "times": [at for at, _, _ in found],
         "values": [value for _, value, _ in found],

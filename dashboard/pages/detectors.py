@@ -161,10 +161,11 @@ def _drawn(series: SeriesInfo, runs: list[DetectorRun], span: tuple[int, int]) -
     ]
     columns = {"Detector": "text", "Anomalies": "text", "Highest score": "text", "Threshold": "text"}
     components.table(columns, rows, label="What each detector found", empty="", key="compare-table")
+    zone = plain(context.timezone() or "UTC")
     pace = "every sample" if runs[0]["step_s"] == 0 else f"means of {ago(runs[0]['step_s'])}"
     st.caption(
         f"{len(times):,} values, {pace}. Each detector began without knowledge at the left edge: it says nothing of the "
-        "first 200 values and little of the next few hundred."
+        f"first 200 values and little of the next few hundred. Times in {zone}."
     )
 
 

@@ -19,9 +19,10 @@ MODELS = {
     "default": "Farwatch's own",
     "seasonal_naive": "Like yesterday",
     "moving_average": "Moving average",
-    "prophet": "Prophet (slow)",
-    "arima": "ARIMA (slow)",
+    "prophet": "Prophet",
+    "arima": "ARIMA",
 }
+SLOW = ("prophet", "arima")
 HORIZONS = {"24 h": 24, "48 h": 48, "7 days": 168}
 MARK = {"critical": "critical", "high": "critical", "warning": "warning", "info": "info"}
 MOST_OUTLOOKS = 8
@@ -109,9 +110,7 @@ def _choose(names: dict[str, str], outlooks: list[Outlook]) -> None:
         chosen = two.selectbox(
             "Series", words, words.index(wanted) if wanted in words else 0, key="forecast-series"
         )
-        model = three.selectbox(
-            "Model", list(MODELS), format_func=MODELS.__getitem__, key="model", bind="query-params"
-        )
+        model = three.selectbox("Model", list(MODELS), format_func=_choice, key="model", bind="query-params")
         horizon = four.segmented_control(
             "Ahead", list(HORIZONS), default="48 h", key="ahead", bind="query-params", required=True
         )
@@ -126,6 +125,10 @@ def _choose(names: dict[str, str], outlooks: list[Outlook]) -> None:
             return
         context.live_fragment("forecast")
         _show(made["id"], str(host_id), found, _threshold(outlooks, str(host_id), found))
+
+
+def _choice(model: str) -> str:
+    return f"{MODELS[model]} (slow)" if model in SLOW else MODELS[model]
 
 
 def _ask(host_id: str, series: SeriesInfo, model: str, hours: int) -> Forecast:

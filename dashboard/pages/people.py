@@ -16,6 +16,7 @@ ROLES = {
     "viewer": "Viewer: sees everything, changes nothing",
     "guest": "Guest: sees which hosts are there",
 }
+_INVITED = "farwatch.invited"
 
 
 def page() -> None:
@@ -24,6 +25,7 @@ def page() -> None:
     st.markdown("Everybody who can sign in. A change of role or a disabled account takes effect at once.")
     with st.container(horizontal=True):
         if st.button("Invite somebody", type="primary", icon=":material/person_add:"):
+            st.session_state.pop(_INVITED, None)
             _invite()
     with context.failures_shown("load the people"):
         people = context.api().items("/users")
@@ -111,13 +113,16 @@ def _role(person: dict[str, Any]) -> None:
             st.rerun()
 
 
-@st.dialog("Invite somebody")
+@st.dialog("Invite somebody", on_dismiss="rerun")
 def _invite() -> None:
-    made = st.session_state.pop("farwatch.invited", None)
+    made = st.session_state.get(_INVITED)
     if made is not None:
         sent = "It was mailed as well." if made["mailed"] else "Mail is not set up, so hand it over yourself."
         st.markdown(f"This link lets **{name_of(made, 'name', 'email')}** in. It is shown once. {sent}")
         st.code(made["link"], language=None, wrap_lines=True)
+        if st.button("I have it", type="primary"):
+            del st.session_state[_INVITED]
+            st.rerun()
         return
     with st.form("invite", border=False):
         email = st.text_input("E-mail")
@@ -132,7 +137,7 @@ def _invite() -> None:
     body = {"email": email.strip(), "name": name.strip(), "role": role}
     made_now: list[dict[str, Any]] = []
     if attempt("invite", lambda: made_now.append(context.api().send("POST", "/invitations", body))):
-        st.session_state["farwatch.invited"] = made_now[0]
+        st.session_state[_INVITED] = made_now[0]
         st.rerun(scope="fragment")
 
 

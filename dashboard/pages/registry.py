@@ -81,17 +81,32 @@ def _page(run: Callable[[], None], title: str, icon: str, path: str, *, hidden: 
 def pages(permissions: frozenset[str] | None) -> dict[str, list[st.Page]]:
     """Return the navigation, by section, for somebody with these permissions; all pages for None (not signed in).
 
-    A page left out here is only not offered: the API refuses its data to whoever may not have it.
+    A page that takes more than these is not in the menu; who follows a link to it reads that. The API refuses its data to
+    whoever may not have it in any case.
     """
     made = _all()
 
-    def offered(name: str) -> bool:
+    def allowed(name: str) -> bool:
         return permissions is None or NEEDED.get(name) is None or NEEDED[name] in permissions
 
-    sections = {
-        section: [made[name] for name in names if offered(name)] for section, names in SECTIONS.items()
+    return {
+        section: [made[name] if allowed(name) else _refused(made[name]) for name in names]
+        for section, names in SECTIONS.items()
     }
-    return {section: found for section, found in sections.items() if found}
+
+
+def _refused(page: st.Page) -> st.Page:
+    """Return what stands at a page's address for somebody who may not see it."""
+
+    def say() -> None:
+        st.header(page.title, anchor=False)
+        st.info(
+            "Your role does not include this page. An administrator can give you another role.",
+            icon=":material/lock:",
+        )
+        st.page_link(named("fleet"), label="Fleet", icon=":material/arrow_back:")
+
+    return st.Page(say, title=page.title, icon=page.icon, url_path=page.url_path, visibility="hidden")
 
 
 def named(name: str) -> st.Page:

@@ -101,7 +101,7 @@ def _revoke(tokens: list[dict[str, Any]], pressed: tuple[str, str] | None) -> No
         )
 
 
-@st.dialog("New API token", width="medium")
+@st.dialog("New API token", width="medium", on_dismiss="rerun")
 def _create() -> None:
     made = st.session_state.get(_MADE)
     if made is not None:

@@ -93,6 +93,17 @@ def test_a_deep_link_survives_signing_in(window: BrowserContext, url: str) -> No
     assert "range=1h" in page.url
 
 
+def test_a_link_to_a_page_that_takes_another_role_says_so(window: BrowserContext, url: str) -> None:
+    page = window.new_page()
+    chromium.sign_in(page, f"{url}/audit", "viewer@example.org", PASSWORD)
+    expect(page.get_by_text("Your role does not include this page")).to_be_visible(
+        timeout=chromium.PATIENCE_MS
+    )
+    expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+    expect(page.get_by_role("link", name="Rules")).to_be_visible()
+    expect(page.get_by_role("link", name="Audit log")).to_have_count(0)
+
+
 def test_the_chart_moves_by_push_without_a_reload_or_a_request(page: Page, url: str, api: FakeApi) -> None:
     page.goto(f"{url}/host?id=host_002")
     charts = chromium.charts(page)

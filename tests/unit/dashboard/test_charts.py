@@ -95,6 +95,7 @@ def test_anomalies_are_marked_at_their_values() -> None:
     marks = anomaly_marks(found, ["cpu.percent"])
     assert marks is not None
     assert (marks["times"], marks["values"]) == ([3, 9], [98.0, 99.0])
+    assert marks["glyph"] == "◇", "the legend shows what is drawn, not a line with a value"
     assert anomaly_marks(found, ["swap.used_percent"]) is None
 
 

@@ -68,6 +68,18 @@ def test_disabling_somebody_asks_first(
     assert api.changes == [("PATCH /users/user_viewer", {"disabled": True})]
 
 
+def test_an_invitation_is_shown_until_it_is_taken_and_then_listed(api: FakeApi, open_page: Open) -> None:
+    app = open_page("people")
+    app.session_state["farwatch.invited"] = {
+        "name": "New",
+        "email": "n@example.org",
+        "mailed": False,
+        "link": "l",
+    }
+    button(app, "Invite somebody").click().run()
+    assert not [one for one in app.code if one.value == "l"], "an older link is not shown again"
+
+
 def test_a_reset_link_is_shown_once(open_page: Open, pressed: dict[str, list[tuple[str, str]]]) -> None:
     pressed["people"] = [("user_viewer", "reset")]
     app = open_page("people")
