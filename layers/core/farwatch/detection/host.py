@@ -5,8 +5,9 @@ never did, or when it does at four in the morning what it does at noon. Two term
 usual for this host:
 
 * *joint*: metrics and their changes, whitened by the running covariance of both, so that every combination of
-  metrics that used to be constant is watched as closely as the metrics themselves; the squared mean root of the
-  whitened components' sizes (a Mahalanobis distance in which many components count for more than one large one);
+  metrics that used to be constant is watched as closely as the metrics themselves: the mean over the whitened
+  components of log(1 + size²), so that many components slightly off count for more than one far off (the squares alone,
+  a Mahalanobis distance, are the likelihood of normal components; this is that of Cauchy's, whose tails are heavy);
 * *novelty*: how far the last minutes of each metric are from anything it has done before (``windows``), once as
   differences from the usual at that time of day and once as changes from sample to sample. Each distance is relative
   to how far it usually gets, and counts for more while the metric is not where it usually is at this time of day:
@@ -79,7 +80,7 @@ class HostScores:
 class HostDetector:
     """The whole-host score for a host of ``n_metrics`` metrics, one record of state for all of them."""
 
-    version = 3
+    version = 4
 
     def __init__(self, n_metrics: int) -> None:
         if n_metrics < 1:
@@ -132,8 +133,9 @@ class HostDetector:
     def fold(self, state: StateArray, times: FloatArray, values: FloatArray) -> HostScores:
         """Score rows ``values`` (T, M) taken at ``times`` (T,) and update ``state`` in place.
 
-        NaN marks a metric without a sample; it neither adds to the score nor takes from it. Rows older than
-        the newest seen, or without any value, score 0 and are not learned.
+        NaN marks a metric without a sample; it neither adds to the score nor takes from it (hardly: above
+        ``MAX_DIRECT`` metrics it counts as its mean). Rows older than the newest seen, or without any value, score 0
+        and are not learned.
         """
         values = np.asarray(values, dtype=np.float64)
         fields = {name: state[name][0] for name in self.dtype.names or ()}
@@ -175,8 +177,13 @@ class HostDetector:
         off = np.where(taken, x - (np.where(np.isnan(usual), mean, usual) if known else mean), np.nan)
         novelty = self._novelty(fields, off, change, scale, rate)
 
-        pair = np.concatenate([z, moved] if self._sums is None else [z @ self._sums, moved @ self._sums])
-        joint = float(np.sqrt(np.abs(pair @ fields["whitening"])).mean() ** 2)
+        if self._sums is None:
+            pair = _likeliest(
+                np.concatenate([z, moved]), np.concatenate([~taken, np.isnan(change)]), fields["whitening"]
+            )
+        else:
+            pair = np.concatenate([z @ self._sums, moved @ self._sums])
+        joint = float(np.log1p((pair @ fields["whitening"]) ** 2).mean())
         terms, typical = fields["terms"], fields["usual"]
         terms += SMOOTH * (np.array([joint, novelty[taken].mean()]) - terms)
 
@@ -240,6 +247,15 @@ def _seasonal(
     learned = np.where(np.isnan(own), x, own + share * np.clip(x - usual, -most, most))
     season[:, slot] = np.where(np.isnan(x), own, learned)
     return usual
+
+
+def _likeliest(pair: FloatArray, absent: NDArray[np.bool_], whitening: NDArray[np.float32]) -> FloatArray:
+    """Return ``pair`` (D,) with what is ``absent`` (D,) where it goes best with the rest: where all of it is
+    shortest once whitened. At its mean, a metric that was not taken would break what the others have in common with it."""
+    if absent.any():
+        rest = pair[~absent] @ whitening[~absent]
+        pair[absent] = np.clip(np.linalg.lstsq(whitening[absent].T, -rest, rcond=None)[0], -CLIP, CLIP)
+    return pair
 
 
 def _whitening(covariance: NDArray[np.float32]) -> FloatArray:
