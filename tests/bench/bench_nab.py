@@ -86,7 +86,7 @@ COPIES: dict[str, Callable[[Series, np.random.Generator], Series]] = {
 CONSTANTS: list[tuple[Any, str]] = [
     *(
         (calibration, name)
-        for name in ("HALF", "HABIT", "EVIDENCE", "WARM_UP", "COOL_DOWN", "HABIT_MEMORY", "PIVOT")
+        for name in ("HALF", "HABIT", "EVIDENCE", "YOUNG", "WARM_UP", "COOL_DOWN", "HABIT_MEMORY", "PIVOT")
     ),
     *(
         (novelty, name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from farwatch.detection import StateError, pack, registry, unpack
+from farwatch.detection import DEFAULT_THRESHOLD, StateError, pack, registry, unpack
 
 
 def series(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -73,3 +73,19 @@ def test_many_series_side_by_side_score_as_each_does_alone():
     for column in (0, 411, 899):
         alone = detector.fold(detector.new_state(1), times, values[:, [column]]).score
         np.testing.assert_array_equal(alone[:, 0], whole[:, column])
+
+
+@pytest.mark.parametrize("kind", ["noise", "wandering", "counts", "mostly idle"])
+def test_a_young_series_alarms_no_more_often_than_it_does_later(kind):
+    rng = np.random.default_rng(5)
+    shape = (1400, 60)
+    values = {
+        "noise": lambda: rng.normal(50.0, 5.0, shape),
+        "wandering": lambda: rng.normal(size=shape).cumsum(axis=0),
+        "counts": lambda: rng.poisson(30.0, shape).astype(float),
+        "mostly idle": lambda: (rng.random(shape) < 0.03) * rng.exponential(5.0, shape),
+    }[kind]()
+    detector = registry.get()
+    scores = detector.fold(detector.new_state(60), 1.7e9 + 30.0 * np.arange(1400), values).score
+    alarms = (scores >= DEFAULT_THRESHOLD).sum(axis=1)
+    assert alarms[200:400].mean() <= alarms[400:].mean()

@@ -8,7 +8,8 @@ already and skips this step.)
 
 Surprise becomes a score in [0, 1] by three discounts, each the answer to a complaint about alarms:
 
-* *evidence*: after ten samples everything is new, so surprise counts in the measure in which there is a past;
+* *evidence*: after ten samples everything is new, so surprise counts in the measure in which there is a past,
+  and at first only dampens what follows;
 * *habit*: a series that has been surprising often has to be more so before it counts;
 * *cool-down*: what has just been reported is news again only when it is much odder.
 
@@ -35,6 +36,10 @@ WARM_UP = 200
 
 EVIDENCE = 300.0
 """Samples of past at which surprise counts for half."""
+
+YOUNG = 800.0
+"""Samples of past below which surprise counts for less still, with the square of their number: the chance that the next of n
+values sets a record falls as 1/n, and so does the distance by which it does."""
 
 HALF = 0.05
 """Surprise that scores half before the other discounts: 5 % of the series' spread away from anything
@@ -93,10 +98,12 @@ def score(records: StateArray, surprises: FloatArray, pivot: float) -> tuple[Flo
     seen = records["seen"] + counting(len(surprises))
     weighed = seen / (seen + EVIDENCE)
     weighed *= surprises
-    young = seen < WARM_UP
-    if np.count_nonzero(young):
-        weighed[young] = 0.0
+    weighed *= np.square(np.minimum(seen / YOUNG, 1.0))
     damped = _damped(records, weighed)
+    # What was surprising before anything may score has raised the bar all the same.
+    silent = seen < WARM_UP
+    if np.count_nonzero(silent):
+        damped[silent] = 0.0
     rarity = _rarity(records["bands"], surprises, seen)
     records["seen"] += len(surprises)
     if np.count_nonzero(damped):
