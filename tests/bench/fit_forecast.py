@@ -27,7 +27,7 @@ import numpy as np
 from forecast_windows import MADE_UP, STEPS, Window, asked, prepared, work
 
 from farwatch.forecasting.candidates import NAMES
-from farwatch.forecasting.default import TRIM
+from farwatch.forecasting.default import TRIM, held_to
 from farwatch.forecasting.forecast import LEVELS
 from infra.local.backtest_forecast import read_series
 
@@ -46,6 +46,7 @@ class Tensors:
 
         self.torch = torch
         made = stack("made")
+        self.last_day = made[:, :, NAMES.index("yesterday")].clone()
         self.order = made.argsort(-1).to(torch.int16)
         self.made = made.gather(-1, self.order.long())
         self.losses, self.inputs = stack("losses"), stack("inputs")
@@ -153,13 +154,19 @@ def ensemble(
 
 
 def forecasts(torch: Any, data: Tensors, judges: Sequence[Any], rows: Any) -> Any:
-    """The forecasts of all judges together for the chosen windows (windows, steps, 5)."""
+    """The forecasts of all judges together for the chosen windows (windows, steps, 5), all steps of two days."""
     every, made = slice(None), []
     with torch.no_grad():
         for some in rows.split(64):
             shares = sum(data.shares(judge, some, every) for judge in judges) / len(judges)
             made.append(data.quantiles(shares, some, every))
-    return torch.sort(torch.cat(made), dim=-1)[0]
+    every_value = np.ones(STEPS // 2, dtype=bool)
+    finished = []
+    for row, said in zip(rows.tolist(), torch.cat(made).numpy(), strict=True):
+        held = held_to(np.sort(said, axis=1), data.last_day[row, : STEPS // 2].numpy(), every_value)
+        ranked = data.made[row].numpy()
+        finished.append(np.clip(held, ranked[:, :1], ranked[:, -1:]))
+    return torch.from_numpy(np.stack(finished).astype(np.float32))
 
 
 def figures(torch: Any, data: Tensors, quantiles: Any, rows: Any) -> str:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from farwatch.forecasting import Bounds, History, get
 from farwatch.forecasting.candidates import NAMES, candidates, main_period
-from farwatch.forecasting.default import evidence, trimmed_mean
+from farwatch.forecasting.default import NEEDED, TRUST, WIDER_80, WIDER_95, evidence, held_to, trimmed_mean
 
 DAY = 96
 WEEK = np.arange(7 * DAY)
@@ -154,6 +154,58 @@ def test_the_mean_of_the_candidates_ignores_what_few_trust(
     doubted = np.concatenate([0.95 * shares, np.full((2, 5, 1), 0.05)], axis=2)
     assert (np.abs(trimmed_mean(more, doubted, 0.5)) <= 1 + 1e-9).all()
     assert (trimmed_mean(np.full((2, 6), 0.3), shares, 0.3) == 0.3).all()
+
+
+def test_after_a_day_with_a_third_of_the_noise_the_intervals_are_nearly_half_as_wide() -> None:
+    usual = 50 + noise()
+    calm = np.where(WEEK < 6 * DAY, usual, 50 + noise() / 3)
+    inner, outer = (
+        [np.mean(quantiles[:, high] - quantiles[:, low]) for quantiles in (ask(usual), ask(calm))]
+        for low, high in ((1, 3), (0, 4))
+    )
+    assert inner[1] < 0.65 * inner[0]
+    assert outer[1] < 0.75 * outer[0]
+
+
+def flat_forecast(*quantiles: float) -> np.ndarray:
+    return np.tile(np.array(quantiles, dtype=float), (2 * DAY, 1))
+
+
+def test_intervals_that_the_last_day_fits_are_made_wider_by_no_more_than_for_any_series() -> None:
+    said = flat_forecast(-0.95, -0.8, 0, 0.8, 0.95)
+    held = held_to(said, np.linspace(-1, 1, DAY), np.ones(DAY, bool))
+    np.testing.assert_allclose(held[0, 3:], [0.8 * WIDER_80, 0.95 * WIDER_95], rtol=0.01)
+    np.testing.assert_allclose(held[0, :2], -held[0, :2:-1], rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("calm", "most"), [(0.6, 0.6**TRUST), (0.1, NEEDED[0] ** TRUST), (0.0, NEEDED[0] ** TRUST)]
+)
+def test_the_calmer_the_last_day_the_narrower_the_intervals_but_not_without_end(
+    calm: float, most: float
+) -> None:
+    said = flat_forecast(-0.95, -0.8, 0, 0.8, 0.95)
+    day = np.linspace(-1, 1, DAY)
+    usual, held = (held_to(said, size * day, np.ones(DAY, bool)) for size in (1, calm))
+    np.testing.assert_allclose(held, usual * most, rtol=0.01)
+
+
+def test_a_last_day_to_one_side_of_what_comes_takes_no_room_from_the_other() -> None:
+    said = flat_forecast(-0.95, -0.8, 0, 0.8, 0.95)
+    held = held_to(said, np.linspace(-20, 0, DAY), np.ones(DAY, bool))
+    grown = NEEDED[1] ** TRUST
+    np.testing.assert_allclose(held[0, 3:], [0.8 * WIDER_80 * grown, 0.95 * WIDER_95 * grown])
+    np.testing.assert_allclose(held[0, :2], -held[0, :2:-1])
+    assert (held[:, 2] == said[:, 2]).all()
+
+
+def test_values_of_the_last_day_that_are_not_known_widen_nothing() -> None:
+    said = flat_forecast(-0.95, -0.8, 0, 0.8, 0.95)
+    day, known = np.linspace(-1, 1, DAY), np.arange(DAY) % 3 > 0
+    np.testing.assert_array_equal(
+        held_to(said, np.where(known, day, 50.0), known), held_to(said, np.where(known, day, 0.0), known)
+    )
+    assert held_to(said, day, np.zeros(DAY, bool)) is said
 
 
 @given(shift=st.integers(0, 8 * 24 - 1))

@@ -4,8 +4,9 @@ The candidates (`candidates`) are averaged, for each quantile and each step, wit
 well a candidate did on the last days of this very series (`trial`) and depend on what kind of series it is
 (`traits`): ``softmax(judge(traits) - beta * log(trial loss))``. The judges are one hidden layer each, fitted
 once, each to its own bag of many series, by the quantile loss relative to yesterday repeated; their shares are
-averaged, and the lowest and highest tenth left out of the mean (``docs/forecasting.md`` has the
-method, how it was tested on series it had not seen, and the results). Being averages of values the series
+averaged, and the lowest and highest tenth left out of the mean. The intervals that come of this are then made
+wider or narrower by how they fit the last day of the series (``docs/forecasting.md`` has the method, how it was
+tested on series it had not seen, and the results). Being averages of values the series
 could take, the quantiles keep its unit and its range, follow a level shift within hours, and are exact on a
 constant.
 """
@@ -19,7 +20,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.forecasting.candidates import NAMES, candidates
+from farwatch.forecasting.candidates import NAMES, candidates, ranked
 from farwatch.forecasting.counters import accumulate, increments
 from farwatch.forecasting.forecast import LEVELS, Forecast, check_horizon, finish
 from farwatch.forecasting.history import DAY_S, UNBOUNDED, Bounds, Floats, History
@@ -42,8 +43,13 @@ JUDGED: tuple[str, ...] = (
 )
 TRIM = 0.1
 """The share left out of the mean at each end."""
-WIDER = 1.02
-"""How much wider the intervals are made than the judges say, who have seen what they were fitted to."""
+TRUST = 0.5
+"""How far an interval follows the last day: the power of the width that day would need, relative to what it has."""
+NEEDED = 0.3, 1.5
+"""The least and the most of that relative width which is believed of one day."""
+WIDER_80, WIDER_95 = 1.15, 1.22
+"""How much wider the intervals are made then: judges and candidates have seen the last day."""
+_TINY = 1e-9  # of the largest value: an interval no wider than this has no width to compare with
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 
@@ -74,10 +80,34 @@ def _quantiles(history: History, steps: int) -> Floats:
     shares = judges[0].weigh(inputs, scores)
     for judge in judges[1:]:
         shares += judge.weigh(inputs, scores)
-    said = trimmed_mean(made.T, shares / len(judges), values[-1])[:steps]
-    middle = said[:, 2:3]
-    ends = made.min(axis=0)[:steps, None], made.max(axis=0)[:steps, None]  # nobody said more than that
-    return np.asarray(np.clip(middle + WIDER * (said - middle), *ends) * largest)
+    said = np.sort(trimmed_mean(made.T, shares / len(judges), values[-1]), axis=1)
+    last_day = slice(-history.day, None)
+    said = held_to(said, values[last_day], np.isfinite(history.values[last_day]))
+    said = np.clip(said, made.min(axis=0)[:, None], made.max(axis=0)[:, None])  # nobody said more than that
+    return np.asarray(said[:steps] * largest)
+
+
+def held_to(said: Floats, last_day: Floats, known: NDArray[np.bool_]) -> Floats:
+    """The forecast ``said`` (H, 5; two days or more) with intervals as wide as this series needs, judging by its last day.
+
+    The ``known`` values of the last day are laid beside both days of the forecast. By what factor an interval would have
+    to be wider to hold its share of them is how far split conformal prediction would stretch it (with errors relative
+    to the width on their side of the median; see `conformal`). It is one day, and one that the judges have seen, so the
+    intervals go only part of the way: `TRUST`, `NEEDED`. Both sides are stretched alike: in a series that wanders or
+    climbs the last day lies to one side of what comes, and would say that the other side needs no room.
+    """
+    if not known.any():
+        return said
+    ahead = min(2 * len(last_day), len(said))
+    middle = said[:, 2]
+    off = np.resize(last_day, ahead) - middle[:ahead]
+    seen = np.resize(known, ahead)
+    factors = np.ones(len(LEVELS))
+    for low, high, share, wider in ((1, 3, 0.8, WIDER_80), (0, 4, 0.95, WIDER_95)):
+        width = np.abs(np.where(off > 0, said[:ahead, high], said[:ahead, low]) - middle[:ahead])
+        needed = ranked((np.abs(off) / (width + _TINY))[seen], (share,))[0]
+        factors[[low, high]] = wider * np.clip(needed, *NEEDED) ** TRUST
+    return np.asarray(middle[:, None] + factors * (said - middle[:, None]))
 
 
 def trimmed_mean(made: Floats, shares: Floats, about: float) -> Floats:
