@@ -171,9 +171,9 @@ class Supervisor:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-3:]
         return f"Its log, {log}, ends: " + " / ".join(lines)
 
-    async def _until_ready(self, url: str, patience: float = 30.0) -> None:
+    async def _until_ready(self, url: str, patience: float = 120.0) -> None:
         deadline = time.monotonic() + patience
-        while (status := await asyncio.to_thread(engine.fetch_status, url, 10.0)) != 200:
+        while (status := await asyncio.to_thread(engine.fetch_status, url, 30.0)) != 200:
             if time.monotonic() > deadline:
                 raise StartError(
                     f"The API is not ready: GET {url} answered {status or 'nothing'}. "

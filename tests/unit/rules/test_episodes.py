@@ -124,6 +124,7 @@ class _Calm(Plan):
         return []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("index", [0, 10])
 def test_a_quiet_host_pages_nobody_and_is_mentioned_less_than_twice_a_day(index: int) -> None:
     hosts = fleet(7)
