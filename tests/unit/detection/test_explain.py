@@ -5,6 +5,9 @@ import pytest
 
 from farwatch.detection import DEFAULT_THRESHOLD, Pattern, Scores, registry
 from farwatch.detection.explain import duration, explain
+from farwatch.domain.hosts import Host
+from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.services.detect import Sensitivity, detect
 
 
 def one(pattern, low=10.0, high=20.0, rarity=2016.0, since=np.nan):
@@ -49,6 +52,26 @@ def test_since_when_is_told_once_it_has_lasted():
 def test_a_fall_to_nothing_of_something_that_is_never_nothing_is_silence():
     assert say(one(Pattern.DIP), value=0.0).pattern == "silence"
     assert say(one(Pattern.DIP, low=-1.0), value=0.0).pattern == "dip"
+
+
+@pytest.mark.parametrize(
+    ("metric", "usual", "low", "high"),
+    [
+        ("cpu.percent", 1.0, 0.0, 100.0),
+        ("memory.used_percent", 99.0, 0.0, 100.0),
+        ("load.1m", 0.5, 0.0, np.inf),
+    ],
+)
+def test_nothing_is_expected_that_the_metric_cannot_be(metric, usual, low, high):
+    rng = np.random.default_rng(2)
+    values = np.clip(rng.normal(usual, 1.0, (900, 1)), low, high)
+    values[880:] = 50.0
+    block = SampleBlock(
+        1_790_000_000_000 + 10_000 * np.arange(900, dtype=np.int64), (SeriesKey.of(metric),), values
+    )
+    found = detect({}, block, Host("host_a", "web-1", interval_s=10.0), Sensitivity())
+    assert found
+    assert all(low <= one.expected_low <= one.expected_high <= high for one in found)
 
 
 def test_a_range_not_known_yet_is_not_told():
@@ -99,3 +122,26 @@ def test_the_default_detector_sees_and_names(name):
     # Pure noise sets a record now and then; it must stay rare.
     assert len(alarms[alarms < start]) <= 2
     assert Pattern(scores.pattern[alarms[alarms >= start][0], 0]) in patterns
+
+
+def restful(kind):
+    """Values whose usual is to stand still, or that are small counts, at ten seconds, two days of them."""
+    rng, n = np.random.default_rng(11), 17_280
+    hours = np.arange(n) / 360.0
+    match kind:
+        case "errors":  # nothing, but for bursts of an hour
+            busy = np.repeat(np.r_[False, rng.random(n // 360 - 1) < 0.2], 360)
+            return busy * rng.exponential(0.4, n)
+        case "running":  # tasks that run: a few until evening, one at night
+            return 1.0 + rng.poisson(np.where((hours + 10.0) % 24.0 < 17.0, 2.0, 0.0))
+        case _:  # requests that wait, in whole numbers, none for most of the time
+            return rng.poisson(np.repeat(rng.choice([0.0, 0.02, 6.0], n // 180), 180)).astype(float)
+
+
+@pytest.mark.parametrize("kind", ["errors", "running", "waiting"])
+def test_what_often_stands_still_is_never_called_flat(kind):
+    values, detector = restful(kind)[:, None], registry.get()
+    times = 1.7e9 + 10.0 * np.arange(len(values))
+    scores = detector.fold(detector.new_state(1), times, values)
+    called = (scores.score >= DEFAULT_THRESHOLD) & (scores.pattern == Pattern.FLAT)
+    assert not called.any()

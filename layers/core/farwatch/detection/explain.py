@@ -1,6 +1,7 @@
 """An anomaly in words: what was expected, what came, how rare it is, since when, and what it looks like."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from farwatch.detection.interface import Pattern, Scores
@@ -52,14 +53,18 @@ def explain(
     time: float,
     interval: float,
     unit: str = "",
+    possible: Callable[[float], float] = float,
 ) -> Explanation:
     """Return what is to be said of the sample at (row, column) of ``scores``.
 
     ``interval`` is the usual time between two samples in seconds; it turns the rarity, which counts
     samples, into time. ``name`` and ``unit`` are shown as they are given: escape them where the text is
-    shown.
+    shown. ``possible`` moves an end of the expected range to the nearest value that the metric can have.
     """
-    low, high = _known(scores.low[row, column]), _known(scores.high[row, column])
+    low, high = (
+        None if end is None else possible(end)
+        for end in (_known(scores.low[row, column]), _known(scores.high[row, column]))
+    )
     since = _known(scores.since[row, column])
     pattern = Pattern(int(scores.pattern[row, column]))
     if pattern is Pattern.DIP and value == 0.0 and low is not None and low > 0.0:

@@ -65,8 +65,11 @@ WARM = 20
 COMPARED = 100
 """Samples compared with the usual for their time of day before the difference may be odd."""
 
-RUNS = 50.0
-"""Runs of equal values over which their usual length is averaged."""
+REPEATS = 1000.0
+"""Samples over which the share of those that repeat the one before is averaged."""
+
+RESTLESS = 0.1
+"""A series with a larger share of repeats stands still often, or counts few things: resting is nothing it must not do."""
 
 STUCK = 0.1
 """Surprise when a flat line is twice as long as the longest known, and more with every doubling."""
@@ -88,7 +91,7 @@ NUMBERS = (
     "level",  # running means: of the value on the scale,
     "square",  # of its square,
     "off_season",  # of its difference from the usual at this time of day,
-    "usual_run",  # of the samples from one change to the next
+    "repeats",  # and of whether a sample repeats the one before, in runs that have ended
     "slot",
     "slot_sum",
     "slot_count",
@@ -99,7 +102,7 @@ NUMBERS = (
 """What is remembered of a series beside its lists of values: one number each."""
 
 SCALE = slice(NUMBERS.index("median"), NUMBERS.index("unit") + 1)
-MEANS = slice(NUMBERS.index("level"), NUMBERS.index("usual_run") + 1)
+MEANS = slice(NUMBERS.index("level"), NUMBERS.index("repeats") + 1)
 
 Numbers = dict[str, FloatArray]
 """Those numbers by name, (S,) each; changed in place."""
@@ -150,7 +153,7 @@ class Novelty:
         if np.count_nonzero(unknown):
             off[unknown] = 0.0
         changed, ran, run, longest = _runs(numbers, y)
-        means = _means(block[MEANS], z, off, (changed, ran), n if youngest < SLOW else None)
+        means = _means(block[MEANS], z, off, (changed, ran), n)
         level, square = means[:, 0], means[:, 1]
         deviation = np.sqrt(np.maximum(square - level * level, 0.0))
         views = np.empty((len(x), VIEWS, x.shape[1]))
@@ -175,7 +178,8 @@ class Novelty:
             odd[:, cold], low[cold], high[cold] = 0.0, np.nan, np.nan
 
         def name(which: BoolArray) -> NDArray[np.uint8]:
-            return _pattern(odd[:, which].argmax(axis=0), (z - before)[which], spread[which])
+            flat = (deviation[1:] < GRAIN) & (means[1:, 3] <= RESTLESS)
+            return _pattern(odd[:, which].argmax(axis=0), (z - before)[which], spread[which], flat[which])
 
         return np.maximum.reduce(odd, axis=0), low, high, name
 
@@ -210,21 +214,22 @@ def _means(
     z: FloatArray,
     off: FloatArray,
     change: tuple[BoolArray, FloatArray],
-    n: FloatArray | None,
+    n: FloatArray,
 ) -> FloatArray:
     """Fold samples into the running means ``before`` (4, S), in place; return them before the first and after each row
-    (T + 1, 4, S): level, square, difference from the usual (``off``), length of the runs that ended in a ``change``.
+    (T + 1, 4, S): level, square, difference from the usual (``off``), share of repeats in runs ended by a ``change``.
 
-    ``n`` is how many samples there were before each (T, S), None if there were so many that it makes no difference.
+    ``n`` is how many samples there were before each (T, S). A run counts when it ends, and for as much as it was long.
     """
     x = np.empty((len(z), *before.shape))
-    x[:, 0], x[:, 2], x[:, 3] = z, off, change[1]
+    changed, ran = change
+    x[:, 0], x[:, 2], x[:, 3] = z, off, 1.0 - 1.0 / np.maximum(ran, 1.0)
     np.multiply(z, z, out=x[:, 1])
     rate = np.empty_like(x)
     rate[:, :2], rate[:, 2] = 2.0 / (SLOW + 1.0), 2.0 / (FAST + 1.0)
-    if n is not None:
-        np.maximum(rate[:, :3], (1.0 / (n + 1.0))[:, None], out=rate[:, :3])
-    np.divide(change[0], RUNS, out=rate[:, 3])
+    share = 1.0 / (n + 1.0)
+    np.maximum(rate[:, :3], share[:, None], out=rate[:, :3])
+    rate[:, 3] = changed * np.minimum(ran * np.maximum(share, 1.0 / REPEATS), 1.0)
     means = np.empty((len(z) + 1, *before.shape))
     means[0] = before
     for now, share, mean, after in zip(x, rate, means[:-1], means[1:], strict=True):
@@ -306,13 +311,12 @@ def _runs(numbers: Numbers, y: FloatArray) -> tuple[BoolArray, FloatArray, Float
     return changed, ran, run, longest
 
 
-def _stuck(run: FloatArray, longest: FloatArray, usual: FloatArray) -> FloatArray | float:
+def _stuck(run: FloatArray, longest: FloatArray, repeats: FloatArray) -> FloatArray | float:
     """Return the surprise (T, S) of a value that does not change, in a series whose values usually do."""
     if not np.count_nonzero(run >= 2.0 * FAST):
         return 0.0
     limit = np.maximum(2.0 * FAST, 2.0 * longest)
-    # Only for a series that has a habit of changing: counters of rare events rest for as long as they like.
-    restless = (longest >= 0) & (usual < 3.0)
+    restless = (longest >= 0) & (repeats <= RESTLESS)
     # In steps, not as a ramp: news is what is suddenly odder than a sample ago.
     doublings = np.floor(np.log2(np.maximum(run, 0.5) / limit))
     reached = (doublings >= 0) & (doublings > np.floor(np.log2(np.maximum(run - 1.0, 0.5) / limit)))
@@ -372,17 +376,19 @@ def _keep_sample(
     numbers["unit"][columns] = np.maximum(upper - lower, least) / BEND
 
 
-def _pattern(view: NDArray[np.intp], off: FloatArray, deviation: FloatArray) -> NDArray[np.uint8]:
-    """Name anomalies (K,) by the view that found them and how far ``off`` the level the value is."""
-    above, far, steady = off >= 0, np.abs(off) > 3.0 * deviation, deviation < GRAIN
+def _pattern(
+    view: NDArray[np.intp], off: FloatArray, deviation: FloatArray, flat: BoolArray
+) -> NDArray[np.uint8]:
+    """Name anomalies (K,) by the view that found them, how far ``off`` its level the value is and whether it is ``flat``."""
+    above, far = off >= 0, np.abs(off) > 3.0 * deviation
     names: NDArray[np.uint8] = _PATTERNS[
-        view, above.astype(np.intp), far.astype(np.intp), steady.astype(np.intp)
+        view, above.astype(np.intp), far.astype(np.intp), flat.astype(np.intp)
     ]
     return names
 
 
 def _patterns() -> NDArray[np.uint8]:
-    """Return the names by view, whether the value is above its level, far from it, and steady."""
+    """Return the names by view, whether the value is above its level, far from it, and moves no more."""
     names = np.empty((VIEWS + 1, 2, 2, 2), dtype=np.uint8)
     names[:2, 0], names[:2, 1] = Pattern.DIP, Pattern.SPIKE
     names[2, :, 0], names[2, :, 1] = Pattern.DRIFT, Pattern.SHIFT

@@ -118,3 +118,13 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
 )
 
 BY_NAME = {entry.name: entry for entry in CATALOGUE}
+
+
+def within_bounds(metric: str, value: float) -> float:
+    """Return ``value``, moved to the nearest that the metric can have; as it is where the metric is not known."""
+    entry = BY_NAME.get(metric)
+    if entry is None:
+        return value
+    if entry.low is not None and value < entry.low:
+        return entry.low
+    return entry.high if entry.high is not None and value > entry.high else value

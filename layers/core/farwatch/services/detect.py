@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from farwatch.detection import DEFAULT_THRESHOLD, Scores, StateError, pack, regi
 from farwatch.detection.explain import explain
 from farwatch.detection.host import HostDetector
 from farwatch.domain.anomalies import HOST_LINE, Anomaly, HostScore
+from farwatch.domain.catalogue import within_bounds
 from farwatch.domain.hosts import Host
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.domain.units import unit_of
@@ -155,6 +157,7 @@ def describe(
         time=at / 1000,
         interval=interval_s,
         unit=unit_of(key.metric),
+        possible=partial(within_bounds, key.metric),
     )
     return Anomaly(
         host_id=host_id,
