@@ -13,8 +13,10 @@ PARTS = {
     "postgres": "Database (PostgreSQL)",
     "redis": "Cache (Redis)",
     "sweep": "Sweep, once a minute",
+    "batches": "Samples on their way",
     "e-mail": "E-mail",
     "deliveries": "Deliveries of alerts",
+    "dead letters": "Dead letters",
 }
 
 

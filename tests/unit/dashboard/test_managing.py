@@ -8,6 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.components import Row
+from dashboard.pages.health import PARTS
+from farwatch.services.health import findings
 from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
 from tests.unit.dashboard.test_pages import MAIN, Open, button, components, open_page, session, stand
 
@@ -177,6 +179,23 @@ def test_the_list_of_sessions_says_which_browser_each_is(api: FakeApi, open_page
 def test_parts_are_called_by_what_they_do(open_page: Open) -> None:
     names = [row["cells"][0] for row in components(open_page("health"))[0]["rows"]]
     assert names == ["Database (PostgreSQL)", "Cache (Redis)", "Live feed of this dashboard"]
+
+
+def test_every_part_that_the_back_end_tells_of_has_a_name_for_people() -> None:
+    class NoneDead:
+        def counts(self) -> dict[str, int]:
+            return {}
+
+    told = findings(
+        steps=[],
+        waiting_ms=[],
+        channels=[],
+        email_ready=False,
+        undelivered={},
+        dead_letters=NoneDead(),
+        now=0,
+    )
+    assert {part.name for part in told} <= set(PARTS)
 
 
 def _rule_dialog(app: AppTest, **fields: Any) -> dict[str, Any]:
