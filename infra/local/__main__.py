@@ -15,6 +15,9 @@ _OURS = ("infra", "farwatch", "functions", "dashboard", "collector_agent")
 
 def main() -> None:
     """Run the command line; when a library is missing, run the launcher again with an order to repair."""
+    for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        # Matrices are small here: a second thread of algebra only spins beside the first, and doubles the processor time.
+        os.environ.setdefault(threads, "1")
     try:
         from infra.local.cli import main as command_line
 
