@@ -54,8 +54,8 @@ def _pytest() -> list[str | Path]:
 
 
 def _side_by_side() -> list[str]:
-    """One process more than there are processors: the one with the whole installation mostly waits."""
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+    """A process for each processor; the tests of the whole installation stay in one (see ``tests/conftest.py``)."""
+    return ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup"]
 
 
 def _environment() -> dict[str, str]:

@@ -14,12 +14,13 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from infra.local import engine, first_run
 from infra.local.deploy import run_now
 from infra.local.function_logs import FunctionLogs
-from infra.local.home import Home, Ports, State, start_time
+from infra.local.home import DEFAULT_PORT_BASE, Home, Ports, State, start_time
 from infra.local.keys import Keys, secrets_document
 from infra.local.parts import Part, dashboard_part, engine_part, postgres_part, valkey_part
 from infra.local.process import Child, bound_log, end_orphans
@@ -321,7 +322,8 @@ def free(port: int) -> bool:
 
 
 def _free_base(taken: int) -> int:
-    return next(base for base in range(taken + 10, 60_000, 10) if all(free(base + i) for i in range(4)))
+    bases = chain(range(taken + 10, 65_000, 10), range(DEFAULT_PORT_BASE, 65_000, 10))
+    return next(base for base in bases if all(free(base + i) for i in range(4)))
 
 
 def taken_by(port: int) -> str:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
+
 from infra.local.home import Home, State
+from infra.local.supervisor import free
 from tests.stack.running import farwatch, free_base
 
 
-def test_a_taken_port_is_named_with_its_user_and_the_way_out(tmp_path: Path) -> None:
-    base = free_base()
+@pytest.mark.parametrize("high", [False, True])
+def test_a_taken_port_is_named_with_its_user_and_the_way_out(tmp_path: Path, high: bool) -> None:
+    base = (
+        next(b for b in range(64_990, 60_000, -10) if all(free(b + i) for i in range(4)))
+        if high
+        else free_base()
+    )
     home = Home(tmp_path / "home")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", base + 2))
