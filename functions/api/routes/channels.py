@@ -18,7 +18,7 @@ from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import IfMatch, check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, tagged
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -325,9 +325,4 @@ def _out(row: ChannelRow) -> ChannelOut:
 
 
 def _answer(row: ChannelRow) -> Response[ChannelOut]:
-    return Response(
-        status_code=200,
-        content_type="application/json",
-        headers={"ETag": etag_of(row.version)},
-        body=_out(row),
-    )
+    return tagged(_out(row), row.version)

@@ -13,7 +13,7 @@ from farwatch.domain.rbac import Permission
 from farwatch.http.access import requires
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import IfMatch, check_if_match, etag_of, written
+from farwatch.http.etags import IfMatch, check_if_match, tagged, written
 from farwatch.http.models import Answer, Body
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -75,7 +75,7 @@ class ChoicesOut(Answer):
 @requires(Permission.ANOMALIES_READ)
 def get_detectors() -> Response[ChoicesOut]:
     """Return the choices people have made, with their ETag; elsewhere the default detector watches."""
-    return _choices_answer(*_choices())
+    return tagged(*_choices())
 
 
 @router.put("/api/v1/anomalies/detectors", summary="Choose detectors", tags=TAGS, responses=problems(412))
@@ -86,19 +86,16 @@ def put_detectors(body: ChoicesBody, if_match: IfMatch = None) -> Response[Choic
     ``isolation_forest`` and ``lof`` look at a host every half minute; the others see each batch as it is stored.
     """
     before, version = _choices()
-    check_if_match(if_match, version)
+    expected = check_if_match(if_match, version)
     chosen = [[item.metric, item.detector] for item in body.items]
     now_at = written(
         container().adapters.hosts.set_fleet_config(
-            "detectors",
-            chosen,
-            current_caller().principal.id,
-            version if if_match is not None else None,
+            "detectors", chosen, current_caller().principal.id, expected
         )
     )
     after = _choices_out(chosen)
     note_change(before, after)
-    return _choices_answer(after, now_at)
+    return tagged(after, now_at)
 
 
 @router.get(
@@ -137,9 +134,3 @@ def _choices() -> tuple[ChoicesOut, int]:
 
 def _choices_out(chosen: list[list[str]]) -> ChoicesOut:
     return ChoicesOut(items=[ChoiceOut(metric=glob, detector=name) for glob, name in chosen])
-
-
-def _choices_answer(choices: ChoicesOut, version: int) -> Response[ChoicesOut]:
-    return Response(
-        status_code=200, content_type="application/json", headers={"ETag": etag_of(version)}, body=choices
-    )

@@ -15,7 +15,7 @@ from farwatch.domain.rbac import Permission
 from farwatch.errors import FieldError, InvalidInput, NotFound
 from farwatch.http.access import requires
 from farwatch.http.changes import note_change
-from farwatch.http.etags import IfMatch, check_if_match, etag_of, written
+from farwatch.http.etags import IfMatch, check_if_match, tagged, written
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -107,9 +107,8 @@ def change_host(host_id: HostId, change: HostChange, if_match: IfMatch = None) -
     before = made.adapters.hosts.get(host_id)
     if before is None or before.retired_at is not None:
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
-    check_if_match(if_match, before.version)
+    expected = check_if_match(if_match, before.version)
     if changes:
-        expected = before.version if if_match is not None else None
         written(made.adapters.hosts.update(host_id, changes, expected))
     note_change(_settings(before), _settings(made.adapters.hosts.get(host_id)))
     made.adapters.agent_cache.forget_intervals()
@@ -120,7 +119,7 @@ def change_host(host_id: HostId, change: HostChange, if_match: IfMatch = None) -
 @requires(Permission.HOSTS_READ)
 def get_config() -> Response[FleetConfig]:
     """Return the fleet-wide settings with their ETag."""
-    return _config_answer(*_config())
+    return tagged(*_config())
 
 
 @router.patch(
@@ -131,19 +130,16 @@ def change_config(change: FleetConfigChange, if_match: IfMatch = None) -> Respon
     """Set the sampling interval of every host that has none of its own; it reaches agents with their next batch."""
     made = container()
     before, version = _config()
-    check_if_match(if_match, version)
+    expected = check_if_match(if_match, version)
     now_at = written(
         made.adapters.hosts.set_fleet_config(
-            "default_interval_s",
-            change.default_interval_s,
-            current_caller().principal.id,
-            version if if_match is not None else None,
+            "default_interval_s", change.default_interval_s, current_caller().principal.id, expected
         )
     )
     made.adapters.agent_cache.forget_intervals()
     after = FleetConfig(default_interval_s=change.default_interval_s)
     note_change(before, after)
-    return _config_answer(after, now_at)
+    return tagged(after, now_at)
 
 
 def _config() -> tuple[FleetConfig, int]:
@@ -152,12 +148,6 @@ def _config() -> tuple[FleetConfig, int]:
     return FleetConfig(
         default_interval_s=own if own is not None else made.settings.default_interval_s
     ), version
-
-
-def _config_answer(config: FleetConfig, version: int) -> Response[FleetConfig]:
-    return Response(
-        status_code=200, content_type="application/json", headers={"ETag": etag_of(version)}, body=config
-    )
 
 
 def _settings(host: Host | None) -> HostChange | None:
@@ -197,12 +187,7 @@ def _out(view: HostView) -> HostOut:
 
 
 def _answer(view: HostView) -> Response[HostOut]:
-    return Response(
-        status_code=200,
-        content_type="application/json",
-        headers={"ETag": etag_of(view.host.version)},
-        body=_out(view),
-    )
+    return tagged(_out(view), view.host.version)
 
 
 def _now() -> int:

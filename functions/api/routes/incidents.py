@@ -21,7 +21,7 @@ from farwatch.http.access import requires
 from farwatch.http.app import created
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import IfMatch, etag_of
+from farwatch.http.etags import IfMatch, tagged
 from farwatch.http.models import Answer, Body, Limit, Name, Page
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -392,9 +392,4 @@ def _detail(incident: Incident) -> IncidentDetail:
 
 
 def _answer(incident: Incident) -> Response[IncidentDetail]:
-    return Response(
-        status_code=200,
-        content_type="application/json",
-        headers={"ETag": etag_of(incident.version)},
-        body=_detail(incident),
-    )
+    return tagged(_detail(incident), incident.version)

@@ -14,7 +14,7 @@ from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
 from farwatch.http.access import requires
 from farwatch.http.changes import note_change
-from farwatch.http.etags import IfMatch, check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, tagged
 from farwatch.http.models import Answer, Body
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -105,9 +105,4 @@ def _out(person: PersonRow) -> PreferencesOut:
 
 
 def _answer(person: PersonRow) -> Response[PreferencesOut]:
-    return Response(
-        status_code=200,
-        content_type="application/json",
-        headers={"ETag": etag_of(person.version)},
-        body=_out(person),
-    )
+    return tagged(_out(person), person.version)

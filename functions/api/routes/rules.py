@@ -21,7 +21,7 @@ from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.changes import note_change
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import IfMatch, check_if_match, etag_of, written
+from farwatch.http.etags import IfMatch, check_if_match, tagged, written
 from farwatch.http.models import Answer, Body, Name
 from farwatch.http.openapi import problems
 from farwatch.ids import new_id
@@ -168,7 +168,7 @@ def list_rules() -> RuleList:
 def get_rule(rule_id: RuleId) -> Response[RuleOut]:
     """Return the rule with its ETag."""
     rule, version = _found(rule_id)
-    return _answer(rule, version)
+    return tagged(_out(rule), version)
 
 
 @router.post("/api/v1/rules", summary="Make a rule", tags=["rules"], status_code=201)
@@ -186,13 +186,11 @@ def create_rule(body: RuleBody) -> Response[RuleOut]:
 def replace_rule(rule_id: RuleId, body: RuleBody, if_match: IfMatch = None) -> Response[RuleOut]:
     """Replace the rule; with ``If-Match`` only when nobody changed it since it was read."""
     old, version = _found(rule_id)
-    check_if_match(if_match, version)
+    expected = check_if_match(if_match, version)
     rule = to_rule(rule_id, body, stock=old.stock)
-    now_at = written(
-        container().adapters.rules.put(rule, expected_version=version if if_match is not None else None)
-    )
+    now_at = written(container().adapters.rules.put(rule, expected_version=expected))
     note_change(_out(old), _out(rule))
-    return _answer(rule, now_at)
+    return tagged(_out(rule), now_at)
 
 
 @router.delete(
@@ -283,9 +281,3 @@ def to_rule(rule_id: str, body: RuleBody, *, stock: bool) -> Rule:
 
 def _out(rule: Rule) -> RuleOut:
     return RuleOut.model_validate(msgspec.to_builtins(rule))
-
-
-def _answer(rule: Rule, version: int) -> Response[RuleOut]:
-    return Response(
-        status_code=200, content_type="application/json", headers={"ETag": etag_of(version)}, body=_out(rule)
-    )

@@ -12,7 +12,7 @@ from farwatch.domain.rbac import Permission, Role
 from farwatch.http.access import requires
 from farwatch.http.app import created, no_content
 from farwatch.http.clock import now_ms
-from farwatch.http.etags import IfMatch, check_if_match, etag_of
+from farwatch.http.etags import IfMatch, check_if_match, tagged
 from farwatch.http.models import Answer, Body, Email, Limit, Name, Page, Timestamp, moment
 from farwatch.http.openapi import problems
 from farwatch.http.principal import current_caller
@@ -107,9 +107,7 @@ def list_users(
 def get_user(user_id: UserId) -> Response[UserOut]:
     """Return one person, with an ETag for changing them."""
     user = container().manage_people.get(current_caller(), user_id)
-    return Response(
-        200, content_type="application/json", headers={"ETag": etag_of(user.version)}, body=user_out(user)
-    )
+    return tagged(user_out(user), user.version)
 
 
 @router.patch(
@@ -123,22 +121,17 @@ def change_user(
 ) -> Response[UserOut]:
     """Change name, role or whether the person may sign in. A new role or a disabled account ends their sessions."""
     made = container()
-    version = None
-    if if_match is not None:
-        version = made.manage_people.get(current_caller(), user_id).version
-        check_if_match(if_match, version)
+    version = made.manage_people.get(current_caller(), user_id).version
     user = made.manage_people.change(
         current_caller(),
         user_id,
         now_ms(),
-        expected_version=version,
+        expected_version=check_if_match(if_match, version),
         name=body.name,
         role=body.role,
         disabled=body.disabled,
     )
-    return Response(
-        200, content_type="application/json", headers={"ETag": etag_of(user.version)}, body=user_out(user)
-    )
+    return tagged(user_out(user), user.version)
 
 
 @router.post(

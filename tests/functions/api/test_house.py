@@ -381,9 +381,9 @@ def test_a_cursor_does_not_fit_another_filter_or_another_installation() -> None:
             Cursors(key).decode(cursor, bound_to)
 
 
-def test_if_match_lets_only_the_stored_version_through() -> None:
-    for sent in (None, '"3"', "*", '"2", "3"'):
-        check_if_match(sent, 3)
+def test_if_match_lets_only_the_stored_version_through_and_says_whether_the_write_depends_on_it() -> None:
+    for sent, expected in ((None, None), ("*", None), ('"3"', 3), ('"2", "3"', 3)):
+        assert check_if_match(sent, 3) == expected
     for sent in ('"2"', 'W/"3"', "3", ""):
         with pytest.raises(PreconditionFailed):
             check_if_match(sent, 3)

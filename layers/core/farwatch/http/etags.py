@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Header
 
 from farwatch.errors import PreconditionFailed
@@ -13,6 +14,7 @@ IfMatch = Annotated[
 ]
 """The header of a request that changes something only if it is still as it was read."""
 
+_Body = TypeVar("_Body")
 _CHANGED_FIRST = "somebody changed it first: read it again and repeat the change"
 
 
@@ -21,16 +23,24 @@ def etag_of(version: int | str) -> str:
     return f'"{version}"'
 
 
-def check_if_match(if_match: str | None, version: int | str) -> None:
-    """Return when the change may go on: no ``If-Match`` was sent, or it names ``version`` or ``*``.
+def tagged(body: _Body, version: int | str) -> Response[_Body]:
+    """Return the answer 200 with ``body`` and the entity tag of its version."""
+    return Response(
+        status_code=200, content_type="application/json", headers={"ETag": etag_of(version)}, body=body
+    )
 
-    Raises PreconditionFailed when it names only other versions. A weak tag (``W/…``) never matches.
+
+def check_if_match(if_match: str | None, version: int) -> int | None:
+    """Return the version that the write must still find, None when any will do: no ``If-Match`` was sent, or ``*``.
+
+    Raises PreconditionFailed when it names only other versions than ``version``. A weak tag (``W/…``) never matches.
     """
-    if if_match is None:
-        return
-    wanted = {tag.strip() for tag in if_match.split(",")}
-    if "*" not in wanted and etag_of(version) not in wanted:
+    wanted = {"*"} if if_match is None else {tag.strip() for tag in if_match.split(",")}
+    if "*" in wanted:
+        return None
+    if etag_of(version) not in wanted:
         raise PreconditionFailed(_CHANGED_FIRST)
+    return version
 
 
 def written(version: int | None) -> int:
