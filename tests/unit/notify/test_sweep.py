@@ -178,6 +178,23 @@ def test_a_host_that_dies_is_called_silent_in_time_whether_or_not_batches_wait(w
     assert tower.open_titles() == ["web-4 is silent"]
 
 
+def test_a_host_of_which_nothing_is_stored_while_others_are_is_told_of(world: World) -> None:
+    tower = Tower(world, HOST, replace(HOST, id="host_2", name="web-4"))
+    tower.minutes(2, heard=True)
+    for _ in range(14):
+        tower.minutes(1, knocking=["host_1", "host_2"])
+        tower.hosts.set("host_2", last_seen_at=world.now - 1000)
+    assert tower.open_titles() == []
+    for _ in range(4):
+        tower.minutes(1, knocking=["host_1", "host_2"])
+        tower.hosts.set("host_2", last_seen_at=world.now - 1000)
+    assert tower.open_titles() == ["Nothing of web-3 is stored"]
+    [incident] = world.store.find(IncidentFilter(), limit=5)
+    assert "web-3 reports, but nothing it has sent for 1" in incident.reason
+    tower.minutes(1, heard=True)
+    assert tower.open_titles() == []
+
+
 def test_while_the_cache_is_down_silence_is_judged_by_what_is_stored(world: World) -> None:
     tower = Tower(world, HOST)
     tower.minutes(2, heard=True)

@@ -335,9 +335,10 @@ class Container:
         from farwatch.adapters.sqs import SqsDeadLetters
         from farwatch.domain.hosts import waiting_ms
         from farwatch.domain.routing import Channel
+        from farwatch.services.door import heard
         from farwatch.services.health import findings
 
-        door = self.adapters.agent_cache.heard()
+        door = heard(self.adapters.agent_cache, "nobody knows whether batches wait")
         found = findings(
             steps=self.adapters.sweep_log.steps(),
             waiting_ms=[waiting_ms(host, door, now) for host in self.adapters.hosts.all()],

@@ -57,6 +57,18 @@ def heard_at(host: Host, door: Mapping[str, int]) -> int | None:
     return max((at for at in (host.last_seen_at, door.get(host.id)) if at is not None), default=None)
 
 
+STUCK_AFTER_S = 900.0
+
+
+def is_stuck(host: Host, newest: int) -> bool:
+    """Return whether nothing of the host is stored any more, though what others brought a quarter of an hour later is.
+
+    ``newest`` is when the newest batch that is stored, of any host, reached the back end (epoch ms). While the whole back
+    end is behind, nobody is stuck.
+    """
+    return host.last_seen_at is not None and newest - host.last_seen_at > STUCK_AFTER_S * 1000
+
+
 def waiting_ms(host: Host, door: Mapping[str, int], now: int) -> int:
     """Return how long, about, the host's oldest batch that is not stored has waited at ``now``; 0 when none is late.
 

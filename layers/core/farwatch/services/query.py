@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
 from farwatch.observability import logger
 from farwatch.ports.hosts import Door, Hosts
 from farwatch.ports.metric_store import MetricStore, SeriesData
+from farwatch.services.door import heard
 
 MAX_POINTS = 2000
 MAX_HOSTS = 20
@@ -74,7 +75,7 @@ class Query:
         return self._views([host], now)[0]
 
     def _views(self, hosts: Sequence[Host], now: int) -> list[HostView]:
-        door = self._heard()
+        door = heard(self._door, "hosts are shown as they are stored")
         # A host whose batches wait to be stored is as alive as one whose batches do not.
         hosts = [replace(host, last_seen_at=heard_at(host, door)) for host in hosts]
         ids = [host.id for host in hosts]
@@ -83,13 +84,6 @@ class Query:
             HostView(host, status(host, now), latest.get(host.id, {}), incidents.get(host.id, 0))
             for host in hosts
         ]
-
-    def _heard(self) -> Mapping[str, int]:
-        try:
-            return self._door.heard()
-        except Unavailable as error:
-            logger.warning("hosts are shown as they are stored", extra={"reason": error.message})
-            return {}
 
     def series(self, host_id: str) -> list[SeriesKey]:
         """Return the series of a host by name; raises NotFound."""

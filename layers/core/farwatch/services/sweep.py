@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from farwatch.domain.headlines import duration
-from farwatch.domain.hosts import Host, heard_at, silent_after_s
+from farwatch.domain.hosts import Host, heard_at, is_stuck, silent_after_s
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.errors import FarwatchError, Unavailable
@@ -18,6 +18,7 @@ from farwatch.ports.hosts import Door, Hosts
 from farwatch.ports.incidents import IncidentStore, StaleSignal
 from farwatch.ports.messaging import EventTopic, SignalQueue
 from farwatch.ports.sweep import SweepLog
+from farwatch.services.door import heard
 from farwatch.services.incidents import Incidents
 
 Step = Callable[[int], object]
@@ -58,32 +59,30 @@ class Watch:
 
         Returns how many signals were sent or closed. While the back end itself was down no host could be heard, so
         silence only counts from when the sweep has been running again. A host whose batches wait to be stored is not
-        silent: what counts is when it last knocked at the door.
+        silent: what counts is when it last knocked at the door, unless it is stuck.
         """
         since = self._log.tick(now)
-        door = self._heard()
+        door = heard(self._door, "silence is judged by what is stored")
         hosts = {host.id: host for host in self._hosts.all()}
+        newest = max((host.last_seen_at or 0 for host in hosts.values()), default=0)
+        lives = {
+            host.id: host.last_seen_at if is_stuck(host, newest) else heard_at(host, door)
+            for host in hosts.values()
+        }
         firing = self._store.firing_signals()
         told_silent = {signal.host_id for signal in firing if signal.kind == SignalKind.SILENCE}
-        silent = {host.id for host in hosts.values() if is_silent(host, heard_at(host, door), since, now)}
+        silent = {host.id for host in hosts.values() if is_silent(host, lives[host.id], since, now)}
         states = dict.fromkeys(sorted(silent), SignalState.FIRING) | dict.fromkeys(
             sorted(told_silent & hosts.keys() - silent), SignalState.RESOLVED
         )
         speaking = [
-            silence(hosts[host_id], heard_at(hosts[host_id], door), state, now)
+            silence(hosts[host_id], lives[host_id], door.get(host_id), state, now)
             for host_id, state in states.items()
         ]
         if speaking:
             self._signals.send(speaking)
         # A host counts as silent until its incident knows better: its other signals need time to be heard again.
         return len(speaking) + self._close_lost(firing, hosts, silent | told_silent, since, now)
-
-    def _heard(self) -> Mapping[str, int]:
-        try:
-            return self._door.heard()
-        except Unavailable as error:
-            logger.warning("silence is judged by what is stored", extra={"reason": error.message})
-            return {}
 
     def _close_lost(
         self,
@@ -103,19 +102,26 @@ class Watch:
         return sum(map(len, lost.values()))
 
 
-def is_silent(host: Host, heard: int | None, since: int, now: int) -> bool:
-    """Whether a host that should report has not been heard of for too long while we were listening."""
-    if host.may_be_off or heard is None:
+def is_silent(host: Host, life: int | None, since: int, now: int) -> bool:
+    """Whether a host that should report gave its last sign of ``life`` too long ago while we were listening."""
+    if host.may_be_off or life is None:
         return False
-    return now - max(heard, since) > silent_after_s(host.interval_s) * 1000
+    return now - max(life, since) > silent_after_s(host.interval_s) * 1000
 
 
-def silence(host: Host, heard: int | None, state: SignalState, now: int) -> Signal:
-    """Return the signal that a host is silent, or is heard again. The episode starts with the last sign of life."""
-    last_seen = now if heard is None else heard
+def silence(host: Host, life: int | None, knocked: int | None, state: SignalState, now: int) -> Signal:
+    """Return the signal that a host is silent, or is heard again. The episode starts with the last sign of ``life``.
+
+    A host that has ``knocked`` since then speaks, and is silent all the same: nothing of it is stored.
+    """
+    last_seen = now if life is None else life
     gone = state is SignalState.FIRING
+    stuck = gone and knocked is not None and now - knocked <= silent_after_s(host.interval_s) * 1000
     reason = (
-        f"Nothing has been heard from {host.name} for {duration(now - last_seen)}; "
+        f"{host.name} reports, but nothing it has sent for {duration(now - last_seen)} could be stored; "
+        "other hosts' samples are stored."
+        if stuck
+        else f"Nothing has been heard from {host.name} for {duration(now - last_seen)}; "
         f"it reports every {duration(round(host.interval_s * 1000))}."
         if gone
         else f"{host.name} may be off at times."
@@ -129,7 +135,7 @@ def silence(host: Host, heard: int | None, state: SignalState, now: int) -> Sign
         host_id=host.id,
         host_name=host.name,
         source="silence",
-        title=f"{host.name} is silent",
+        title=f"Nothing of {host.name} is stored" if stuck else f"{host.name} is silent",
         severity=Severity.CRITICAL,
         started_at=last_seen,
         at=now,
