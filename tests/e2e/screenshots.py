@@ -20,7 +20,9 @@ from playwright.sync_api import TimeoutError as NotReady
 
 from tests.e2e import chromium
 from tests.unit.dashboard.fake_admin import SCAN
-from tests.unit.dashboard.fake_api import PASSWORD, FakeApi, serve
+from tests.unit.dashboard.fake_api import FakeApi
+from tests.unit.dashboard.fake_server import serve
+from tests.unit.dashboard.fake_shapes import PASSWORD
 
 PAGES = {
     "fleet": "",

@@ -11,7 +11,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, exp
 
 from tests.e2e import chromium
 from tests.stack.running import RunningStack
-from tests.unit.dashboard.fake_api import PASSWORD, FakeApi, serve
+from tests.unit.dashboard.fake_api import FakeApi
+from tests.unit.dashboard.fake_server import serve
+from tests.unit.dashboard.fake_shapes import PASSWORD
 
 pytestmark = pytest.mark.browser
 

@@ -1,9 +1,13 @@
-"""What the administrator's pages list in the double of the API: API tokens and security scans."""
+"""What the administrator's pages list in the double of the API: people, rules, channels, API tokens, security scans."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tests.unit.dashboard.fake_shapes import HOUR, NAMES, PEOPLE, Call, problem, rfc3339
+
+if TYPE_CHECKING:
+    from tests.unit.dashboard.fake_api import FakeApi
 
 DAY = 86_400_000
 
@@ -12,7 +16,7 @@ def api_tokens(now: int) -> list[dict[str, Any]]:
     """Return one token of each kind: in use, ending soon, expired and revoked."""
     shared = {
         "owner_id": "user_admin",
-        "created_at": _at(now - 80 * DAY),
+        "created_at": rfc3339(now - 80 * DAY),
         "last_used_at": None,
         "revoked_at": None,
     }
@@ -22,8 +26,8 @@ def api_tokens(now: int) -> list[dict[str, Any]]:
             "id": "00000000000000a1",
             "name": "grafana",
             "scopes": ["hosts:read", "metrics:read"],
-            "expires_at": _at(now + 60 * DAY),
-            "last_used_at": _at(now - 40_000),
+            "expires_at": rfc3339(now + 60 * DAY),
+            "last_used_at": rfc3339(now - 40_000),
         },
         {
             **shared,
@@ -31,28 +35,24 @@ def api_tokens(now: int) -> list[dict[str, Any]]:
             "name": "pipeline",
             "owner_id": "user_operator",
             "scopes": ["incidents:read"],
-            "expires_at": _at(now + 3 * DAY),
+            "expires_at": rfc3339(now + 3 * DAY),
         },
         {
             **shared,
             "id": "00000000000000a3",
             "name": "old script",
             "scopes": ["hosts:read"],
-            "expires_at": _at(now - DAY),
+            "expires_at": rfc3339(now - DAY),
         },
         {
             **shared,
             "id": "00000000000000a4",
             "name": "leaked",
             "scopes": ["rules:write"],
-            "expires_at": _at(now + 60 * DAY),
-            "revoked_at": _at(now - 2 * DAY),
+            "expires_at": rfc3339(now + 60 * DAY),
+            "revoked_at": rfc3339(now - 2 * DAY),
         },
     ]
-
-
-def _at(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 SCAN = "scan_0198c0ffee42d1a9b3c401"
@@ -97,7 +97,7 @@ def scans(now: int) -> list[dict[str, Any]]:
         {
             **shop,
             "id": SCAN,
-            "received_at": _at(now - 3_600_000),
+            "received_at": rfc3339(now - 3_600_000),
             "counts": counts,
             "trend": {"previous_id": _BEFORE, "new": 2, "fixed": 1, "open": 3},
         },
@@ -106,14 +106,14 @@ def scans(now: int) -> list[dict[str, Any]]:
             "id": "scan_0198c0ffee42d1a9b3c402",
             "target": "farwatch",
             "published_by": {"kind": "system", "id": "system"},
-            "received_at": _at(now - 2 * DAY),
+            "received_at": rfc3339(now - 2 * DAY),
             "counts": dict.fromkeys(counts, 0),
             "trend": None,
         },
         {
             **shop,
             "id": _BEFORE,
-            "received_at": _at(now - DAY),
+            "received_at": rfc3339(now - DAY),
             "counts": {**counts, "critical": 0, "high": 2},
             "trend": None,
         },
@@ -145,3 +145,170 @@ def _finding(
         "sources": ["bandit", "farwatch"],
         "fingerprint": f"{number:020x}",
     }
+
+
+def lists(now: int) -> dict[str, list[dict[str, Any]]]:
+    """Return what the pages that manage things list, one or two of each."""
+    at = rfc3339(now - HOUR)
+    person = {"created_at": at, "last_login_at": at, "disabled": False, "has_password": True, "version": 1}
+    condition = {
+        "metric": "cpu.percent",
+        "comparison": "above",
+        "enter": 90.0,
+        "leave": 85.0,
+        "measure": "value",
+    }
+    agent = {"agent_version": "0.1.0", "enrolled_at": at, "last_seen_at": at, "retired_at": None}
+    delivery = {
+        "incident_id": "inc_000",
+        "event_kind": "incident.opened",
+        "channel": "email",
+        "at": now,
+        "error": "",
+    }
+    return {
+        "users": [{**PEOPLE[email], **person} for email in PEOPLE],
+        "invitations": [
+            {
+                "id": "inv_1",
+                "email": "new@example.org",
+                "name": "New",
+                "role": "viewer",
+                "invited_by": "user_admin",
+                "created_at": at,
+                "expires_at": rfc3339(now + HOUR),
+            }
+        ],
+        "agents": [
+            {
+                **agent,
+                "host_id": f"host_{i:03d}",
+                "name": name,
+                "clone_suspected_at": None,
+                "credential_id": "ab",
+                "credential_issued_at": at,
+                "credential_last_used_at": at,
+            }
+            for i, name in enumerate(NAMES)
+        ],
+        "enrolment-tokens": [],
+        "rules": [
+            {
+                "id": "rule_cpu",
+                "name": "CPU is busy",
+                "conditions": [{**condition, "window_s": 0.0}],
+                "severity": "warning",
+                "for_s": 300.0,
+                "keep_firing_for_s": 60.0,
+                "host_labels": {},
+                "series_labels": {},
+                "summary": "",
+                "enabled": True,
+                "stock": True,
+            },
+            {
+                "id": "rule_disk",
+                "name": "Disk is filling",
+                "conditions": [{**condition, "metric": "disk.used_percent", "window_s": 0.0}],
+                "severity": "critical",
+                "for_s": 0.0,
+                "keep_firing_for_s": 60.0,
+                "host_labels": {},
+                "series_labels": {},
+                "summary": "",
+                "enabled": False,
+                "stock": False,
+            },
+        ],
+        "channels": [
+            {
+                "id": "chan_1",
+                "kind": "slack",
+                "name": "Team",
+                "enabled": True,
+                "min_severity": "warning",
+                "health": "failing",
+                "health_at": now,
+                "health_error": "channel_not_found",
+                "created_at": now,
+                "version": 1,
+            }
+        ],
+        "deliveries": [
+            {**delivery, "id": "dlv_1", "recipient": "Admin", "status": "delivered"},
+            {**delivery, "id": "dlv_2", "recipient": "Team", "status": "dead", "error": "channel_not_found"},
+        ],
+        "audit": [
+            {
+                "seq": 7,
+                "at": at,
+                "actor_kind": "user",
+                "actor_id": "user_admin",
+                "action": "auth.login",
+                "target": "user_admin",
+                "outcome": "done",
+                "address": "127.0.0.1",
+                "user_agent": "x",
+                "request_id": "r",
+                "before": None,
+                "after": {"a": 1},
+                "detail": None,
+                "hash": "0" * 64,
+            }
+        ],
+        "sessions": [
+            {
+                "current": True,
+                "created_at": at,
+                "refreshed_at": at,
+                "expires_at": at,
+                "address": "127.0.0.1",
+                "user_agent": "farwatch-dashboard",
+            }
+        ],
+    }
+
+
+def list_scans(api: FakeApi, call: Call) -> tuple[int, Any]:
+    asked = dict(call.params)
+    found = [one for one in api.lists["scans"] if asked.get("target") in {None, one["target"]}]
+    if asked.get("newest") == "true":
+        found = [one for i, one in enumerate(found) if one["target"] not in {o["target"] for o in found[:i]}]
+    return 200, {"items": found, "next_cursor": None}
+
+
+def one_scan(api: FakeApi, call: Call) -> tuple[int, Any]:
+    scan = next((one for one in api.lists["scans"] if one["id"] == call.names["id"]), None)
+    if scan is None:
+        return problem(404, "there is no such scan")
+    return 200, {**scan, "rules": {"sql-format": 1, "secret-provider": 1}}
+
+
+def list_findings(api: FakeApi, call: Call) -> tuple[int, Any]:
+    asked = {name: [value for key, value in call.params if key == name] for name, _ in call.params}
+    change = asked.get("change")
+    found = [
+        one
+        for one in api.findings
+        if (one["change"] in change if change else one["change"] != "fixed")
+        and one["severity"] in asked.get("severity", one["severity"])
+        and one["rule"] in asked.get("rule", one["rule"])
+    ]
+    return 200, {"items": found, "next_cursor": None}
+
+
+def one_rule(api: FakeApi, call: Call) -> tuple[int, Any]:
+    return 200, next(rule for rule in api.lists["rules"] if rule["id"] == call.names["id"])
+
+
+def preview(api: FakeApi, call: Call) -> tuple[int, Any]:
+    """Answer with two firings of the rule's metric, unless the test said what is to be answered."""
+    api.changes.append((call.route, call.body))
+    end = call.body["to"]
+    like = {"value": 96.4, "flaps": 0}
+    firings = [
+        {**like, "began_at": end - 5 * HOUR, "fired_at": end - 4 * HOUR, "resolved_at": end - 3 * HOUR},
+        {**like, "began_at": end - HOUR, "fired_at": end - HOUR // 2, "resolved_at": None},
+    ]
+    group = {"metric": call.body["rule"]["conditions"][0]["metric"], "labels": {}, "firings": firings}
+    return 200, api.tried or {"applies": False, "step_s": 0, "samples": 17_280, "groups": [group]}

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.unit.dashboard.fake_api import Call, FakeApi
+    from tests.unit.dashboard.fake_api import FakeApi
+    from tests.unit.dashboard.fake_shapes import Call
 
 MINUTE = 60_000
 _MADE = (

@@ -10,8 +10,10 @@ from streamlit.testing.v1 import AppTest
 from dashboard.components import Row
 from dashboard.pages.health import PARTS
 from farwatch.services.health import findings
-from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
+from tests.unit.dashboard.fake_api import FakeApi
+from tests.unit.dashboard.fake_shapes import PASSWORD
 from tests.unit.dashboard.test_pages import MAIN, Open, button, components, open_page, session, stand
+from tests.unit.notify.makers import Dead
 
 __all__ = ["open_page", "session", "stand"]  # fixtures
 
@@ -182,17 +184,13 @@ def test_parts_are_called_by_what_they_do(open_page: Open) -> None:
 
 
 def test_every_part_that_the_back_end_tells_of_has_a_name_for_people() -> None:
-    class NoneDead:
-        def counts(self) -> dict[str, int]:
-            return {}
-
     told = findings(
         steps=[],
         waiting_ms=[],
         channels=[],
         email_ready=False,
         undelivered={},
-        dead_letters=NoneDead(),
+        dead_letters=Dead({}),
         now=0,
     )
     assert {part.name for part in told} <= set(PARTS)

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard import context
 from dashboard.session import Session, SessionStore, sign_in
 from tests.unit.dashboard.conftest import SETTINGS
-from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
+from tests.unit.dashboard.fake_api import FakeApi
+from tests.unit.dashboard.fake_shapes import PASSWORD
 
 MAIN = Path(__file__).parents[3] / "dashboard" / "entry" / "main.py"
 PAGE = """

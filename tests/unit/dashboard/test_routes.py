@@ -13,7 +13,7 @@ from dashboard.live import Message
 from dashboard.routes import UNKNOWN_KEY, asset_names, asset_version, routes
 from dashboard.session import COOKIE, Session, SessionStore, sign_in
 from tests.unit.dashboard.conftest import SETTINGS
-from tests.unit.dashboard.fake_api import PASSWORD
+from tests.unit.dashboard.fake_shapes import PASSWORD
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from dashboard.answers import SignedOut
 from dashboard.session import CODE_S, IDLE_S, Session, SessionStore, sign_in, sign_out
 from dashboard.settings import Misconfigured, Settings, load
 from tests.unit.dashboard.conftest import SETTINGS
-from tests.unit.dashboard.fake_api import PASSWORD, FakeApi
+from tests.unit.dashboard.fake_api import FakeApi
+from tests.unit.dashboard.fake_shapes import PASSWORD
 
 
 @pytest.fixture

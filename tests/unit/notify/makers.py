@@ -11,6 +11,7 @@ from farwatch.domain.incidents import Group, Policy
 from farwatch.domain.samples import TopProcess
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
+from farwatch.errors import Unavailable
 
 NOW = 1_790_000_000_000
 
@@ -70,3 +71,15 @@ def an_event(
     assert change is not None
     [event] = change.events
     return replace(event, kind=kind, **changes)
+
+
+class Dead:
+    """Dead-letter queues that hold so many messages; None: they do not answer."""
+
+    def __init__(self, held: dict[str, int] | None) -> None:
+        self.held = held
+
+    def counts(self) -> dict[str, int]:
+        if self.held is None:
+            raise Unavailable("sqs", "away for the test")
+        return self.held

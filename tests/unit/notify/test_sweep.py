@@ -19,7 +19,7 @@ from farwatch.ports.incidents import IncidentFilter
 from farwatch.services.health import findings
 from farwatch.services.incidents import Incidents
 from farwatch.services.sweep import Sweep, Watch, announce_due, forget, ring_again
-from tests.unit.notify.makers import NOW, a_signal
+from tests.unit.notify.makers import NOW, Dead, a_signal
 from tests.unit.notify.world import Signals, World
 
 MINUTE = 60_000
@@ -50,18 +50,6 @@ class Door:
         if self.down:
             raise Unavailable("redis", "down for the test")
         return dict(self.times)
-
-
-class Dead:
-    """Dead-letter queues that hold so many messages; None: they do not answer."""
-
-    def __init__(self, held: dict[str, int] | None) -> None:
-        self.held = held
-
-    def counts(self) -> dict[str, int]:
-        if self.held is None:
-            raise Unavailable("sqs", "away for the test")
-        return self.held
 
 
 class Tower:
