@@ -131,6 +131,7 @@ class Delivery:
         self._uniform = uniform
         self._not_before = float("-inf")
         self._failures = 0
+        self._went_back = 0
         self._last_trouble: Request | None = None
         self._last_send = float("-inf")
         self._last_answer = float("-inf")
@@ -149,6 +150,11 @@ class Delivery:
     def failures(self) -> int:
         """Requests in a row that got no useful answer."""
         return self._failures
+
+    @property
+    def went_back(self) -> int:
+        """How often what was sent and not confirmed in time was begun anew."""
+        return self._went_back
 
     def next(  # noqa: PLR0911 - one way out for each thing that can be due, in order of precedence
         self, now: float, head: Head | None, next_after: Callable[[str, int], int | None]
@@ -193,6 +199,7 @@ class Delivery:
         return Poll(self._spool_id) if now >= due else Wait(due)
 
     def _go_back(self, now: float, head: Head) -> None:
+        self._went_back += 1
         self._sent = head.oldest - 1
         self._patience = min(self._policy.stall_max, 2 * self._patience)
         self._moved_at = now

@@ -120,8 +120,17 @@ class Sender:
         """Do the one thing that is due at ``now``; return the seconds until the next (0 for at once)."""
         if self._renewal is not None:
             self._renewal.step(now)
-        head = self._spool.head()
+        head, went_back = self._spool.head(), self._delivery.went_back
         action = self._delivery.next(now, head, self._spool.next_after)
+        if head is not None and self._delivery.went_back > went_back:
+            self._log.seldom(
+                "not confirmed",
+                60,
+                "warning",
+                "back end takes batches but does not confirm them, they are kept and sent again",
+                spool_id=head.spool_id,
+                oldest=head.oldest,
+            )
         if isinstance(action, Wait):
             return max(0.0, action.until - now)
         outcome = self._ask(action) if isinstance(action, Poll) else self._send(action)

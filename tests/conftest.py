@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -55,6 +55,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         if item.get_closest_marker("stack") and not item.nodeid.endswith("@stack"):
             raise pytest.UsageError(f"{item.nodeid} is not in the group of the whole installation")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """When a test of the installation fails, show what the installation last said: its folder is gone afterwards."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(running, RunningStack):
+        report.sections += [(f"the installation's {name}", text) for name, text in running.last_words()]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -129,6 +129,16 @@ def test_a_batch_that_waited_in_the_queue_says_when_its_host_was_heard_not_when_
     assert host.last_seen_at == NOW + 5000
 
 
+def test_an_agent_whose_confirmation_the_cache_lost_is_confirmed_when_it_sends_again(bench: Bench) -> None:
+    """The last batch of a spool: nothing after it will bring the cache up to date, and the agent waits for ever."""
+    cache = RedisAgentCache(connect(bench.redis_url))
+    bench.handle(1)
+    bench.handle(2)
+    cache.note_stored(HOST, SPOOL, 1)  # Valkey was killed: its file has all but the last second
+    assert bench.handle(2) is Standing.DUPLICATE
+    assert cache.stored_through(HOST, SPOOL) == 2
+
+
 def test_a_batch_sent_twice_is_stored_once(bench: Bench) -> None:
     assert [bench.handle(seq) for seq in (1, 1, 2, 1)] == [
         Standing.STORED,

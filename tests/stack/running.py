@@ -120,6 +120,17 @@ class RunningStack:
             time.sleep(0.05)
         raise AssertionError(f"{part} did not come back within {patience:.0f} s:\n{self.output}")
 
+    def last_words(self, lines: int = 6) -> list[tuple[str, str]]:
+        """The name and the last lines of each log, and of the functions' log only what they complained of."""
+        logs = {"up": self.output}
+        logs |= {path.stem: path.read_text(errors="replace") for path in sorted(self.home.logs.glob("*.log"))}
+        complaints = [
+            line for line in logs.get("functions", "").splitlines() if '"level": "INFO"' not in line
+        ]
+        logs["functions"] = "\n".join(complaints)
+        tails = {name: [line[:400] for line in text.splitlines()[-lines:]] for name, text in logs.items()}
+        return [(name, "\n".join(tail)) for name, tail in tails.items() if tail]
+
     def stop(self) -> int:
         """Ctrl-C; return the exit code."""
         self.process.send_signal(signal.SIGINT)

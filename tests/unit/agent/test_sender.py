@@ -140,6 +140,8 @@ def test_a_server_that_forgets_its_queue_is_sent_everything_again(backend: Backe
     backend.lose_queue()
     backend.lag = 0
     everything_is_stored_once(backend, setup)
+    told = "back end takes batches but does not confirm them, they are kept and sent again"
+    assert setup.events().count(told) == 1
 
 
 def test_a_refused_batch_is_put_aside_and_the_rest_goes_on(

@@ -95,8 +95,11 @@ class Process:
         host = self._host(batch.host_id)
         if host is None:
             return Standing.UNKNOWN_HOST
-        expected = max(self._hosts.stored_through(batch.host_id, batch.spool_id) + 1, batch.oldest)
+        stored = self._hosts.stored_through(batch.host_id, batch.spool_id)
+        expected = max(stored + 1, batch.oldest)
         if batch.seq != expected:
+            # It was sent again, so the agent may have been told less than is stored: a cache forgets.
+            self._note_stored(batch, stored)
             return Standing.DUPLICATE if batch.seq < expected else Standing.OUT_OF_ORDER
         self._store.write(batch.host_id, batch.samples, now)
         try:
@@ -188,9 +191,17 @@ class Process:
         self._fallback[batch.host_id] = blob
         try:
             self._memory.save(batch.host_id, blob, msgspec.json.encode(memory.latest))
-            self._cache.note_stored(batch.host_id, batch.spool_id, batch.seq)
         except Unavailable as error:
             logger.warning("host memory is down, nothing kept", extra={"reason": error.message})
+        self._note_stored(batch, batch.seq)
+
+    def _note_stored(self, batch: Batch, through: int) -> None:
+        try:
+            self._cache.note_stored(batch.host_id, batch.spool_id, through)
+        except Unavailable as error:
+            logger.warning(
+                "the agent cache is down, the agent is told later", extra={"reason": error.message}
+            )
 
     def _show(self, batch: Batch, host: Host, now: int) -> None:
         block = batch.samples
