@@ -132,6 +132,11 @@ class Gateway:
         return answer.body["host_id"], answer.body["credential"]
 
 
+def quick_passwords() -> Argon2Passwords:
+    """Real parameters make a hash slow on purpose; where only the logic around it matters, these do."""
+    return Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
 def secrets_document(postgres_url: str, redis_url: str) -> dict[str, Any]:
     """Return a Secrets document for tests, with fresh keys."""
     return {
@@ -160,8 +165,7 @@ def running_gateway(
     container.cache_clear()
     api.cache_clear()
     made = container()
-    # Real parameters make a hash slow on purpose; here only the logic around it matters.
-    made.adapters.passwords = Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    made.adapters.passwords = quick_passwords()
     try:
         yield Gateway(made)
     finally:

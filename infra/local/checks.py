@@ -10,12 +10,21 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infra.local.home import CHECKOUT, write_private
 
-_PYTHON_TREES = ("collector_agent", "dashboard", "functions", "infra", "layers/core/farwatch", "tests")
-_TYPED_TREES = tuple(tree for tree in _PYTHON_TREES if tree != "tests")
+_TYPED_TREES = ("collector_agent", "dashboard", "functions", "infra", "layers/core/farwatch")
+_CHECKS: dict[str, tuple[str, ...]] = {
+    "types": ("mypy", "--num-workers", "auto", *_TYPED_TREES),
+    "sam": ("sam", "validate", "--lint", "--region", "us-east-1"),
+    "template": ("cfn-lint", "template.yaml"),
+    "lint": ("ruff", "check", "."),
+    "format": ("ruff", "format", "--check", "."),
+    "layers": ("lint-imports",),
+}
+"""The command of each check; what takes longest begins first."""
 
 
 def run(arguments: list[str]) -> int:
@@ -25,28 +34,15 @@ def run(arguments: list[str]) -> int:
     """
     failed: dict[str, int] = {}
     if not arguments:
-        for name, command in _commands().items():
-            code = _check(name, command)
-            if code:
-                failed[name] = code
+        with ThreadPoolExecutor(os.cpu_count()) as side_by_side:
+            codes = side_by_side.map(_check, _CHECKS.items())
+            failed = {name: code for name, code in zip(_CHECKS, codes, strict=True) if code}
     code = subprocess.run(
         [*_pytest(), *(arguments or _side_by_side())], cwd=CHECKOUT, env=_environment(), check=False
     ).returncode
     if failed:
         print(f"Failed before the tests: {', '.join(failed)}", file=sys.stderr)
     return code or next(iter(failed.values()), 0)
-
-
-def _commands() -> dict[str, list[str | Path]]:
-    bin_folder = Path(sys.executable).parent
-    return {
-        "lint": [bin_folder / "ruff", "check", "."],
-        "format": [bin_folder / "ruff", "format", "--check", "."],
-        "types": [bin_folder / "mypy", *_TYPED_TREES],
-        "layers": [bin_folder / "lint-imports"],
-        "template": [bin_folder / "cfn-lint", "template.yaml"],
-        "sam": [_sam(), "validate", "--lint", "--region", "us-east-1"],
-    }
 
 
 def _pytest() -> list[str | Path]:
@@ -64,15 +60,17 @@ def _environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **kept}
 
 
-def _check(name: str, command: list[str | Path]) -> int:
+def _check(check: tuple[str, tuple[str, ...]]) -> int:
+    name, (tool, *arguments) = check
     began = time.monotonic()
+    program = _sam() if tool == "sam" else Path(sys.executable).with_name(tool)
     environment = {
         **os.environ,
         "SAM_CLI_TELEMETRY": "0",
         "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'layers/core'}",
     }
     done = subprocess.run(
-        command,
+        [program, *arguments],
         cwd=CHECKOUT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -80,9 +78,8 @@ def _check(name: str, command: list[str | Path]) -> int:
         text=True,
         check=False,
     )
-    print(f"{'✗' if done.returncode else '✓'} {name} ({time.monotonic() - began:.1f} s)", flush=True)
-    if done.returncode:
-        print(done.stdout, flush=True)
+    said = f"\n{done.stdout}" if done.returncode else ""
+    print(f"{'✗' if said else '✓'} {name} ({time.monotonic() - began:.1f} s){said}", flush=True)
     return done.returncode
 
 

@@ -33,8 +33,10 @@ PATIENCE_MS = 60_000
 
 
 def path() -> str | None:
-    """Return where Chromium is, or None."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    """Return where Chromium is, or None; the build without a window takes two thirds of the processor's time."""
+    return next(
+        filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None
+    )
 
 
 @contextmanager

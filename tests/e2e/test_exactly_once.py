@@ -21,12 +21,14 @@ from collector_agent.transport import Transport
 from tests.stack.running import RunningStack
 
 pytestmark = pytest.mark.stack
+AGENTS = 3
 SERIES = 20
 EVERY_S = 0.5
+IN_BETWEEN = 5  # batches of each agent that are taken, and confirmed, between one killing and the next
 
 
 class BusyAgent:
-    """The agent's own spool, builder and sender, fed by a thread that takes twenty samples four times a second."""
+    """The agent's own spool, builder and sender, fed by a thread that takes twenty samples twice a second."""
 
     def __init__(self, stack: RunningStack, folder: Path, name: str, token: str) -> None:
         folder.mkdir()
@@ -100,20 +102,20 @@ def newest_own_samples(stack: RunningStack) -> dict[str, float]:
 def test_nothing_is_lost_or_doubled_when_every_part_is_killed_under_load(
     stack: RunningStack, tmp_path: Path
 ) -> None:
-    status, made = stack.call("POST", "/api/v1/enrolment-tokens", {"name": "load", "max_uses": 4})
+    status, made = stack.call("POST", "/api/v1/enrolment-tokens", {"name": "load", "max_uses": AGENTS})
     assert status == 201, made
-    agents = [BusyAgent(stack, tmp_path / f"a{i}", f"busy-{i}", made["token"]) for i in range(4)]
+    agents = [BusyAgent(stack, tmp_path / f"a{i}", f"busy-{i}", made["token"]) for i in range(AGENTS)]
     try:
         for agent in agents:
             agent.start()
         for part in ("engine", "postgres", "valkey", "agent"):
-            more = min(len(a.taken) for a in agents) + 8
+            more = min(len(a.taken) for a in agents) + IN_BETWEEN
             _wait(lambda: min(len(a.taken) for a in agents) > more, 120, "load")  # noqa: B023 - waited for at once
             before = stack.pid(part)
             stack.kill(part)
             stack.wait_until_back(part, before)
             # The next one is killed while batches flow again, not while the whole is still getting up.
-            wanted = {a: a.confirmed + 8 for a in agents}
+            wanted = {a: a.confirmed + IN_BETWEEN for a in agents}
             _wait(
                 lambda: all(a.confirmed >= wanted[a] for a in agents),  # noqa: B023 - waited for at once
                 180,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from moto import mock_aws
 
 from farwatch.bootstrap import Container, container
 from farwatch.domain.signals import Signal
-from tests.gateway import secrets_document
+from tests.gateway import quick_passwords, secrets_document
 from tests.unit.notify.makers import CONTEXT
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -39,6 +40,7 @@ def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
 _Loader.add_multi_constructor("!", _tagged)
 
 
+@cache
 def subscriptions() -> dict[str, Any]:
     """Return the filter policy of each queue subscribed to the events topic, from the template."""
     resources = yaml.load(TEMPLATE.read_text(), Loader=_Loader)["Resources"]
@@ -157,6 +159,7 @@ def running_backend(
         monkeypatch.setenv("EVENTS_TOPIC_ARN", topic)
         container.cache_clear()
         made = container()
+        made.adapters.passwords = quick_passwords()
         try:
             from functions.incidents.handler import handler as take_signals
             from functions.notify.handler import handler as deliver

@@ -17,11 +17,11 @@ import pytest
 from tests.unit.agent.backend import Backend
 from tests.unit.agent.eventually import eventually
 
-KILLS = 30
+KILLS = 12
 
 
 @pytest.mark.long
-def test_an_agent_killed_thirty_times_delivers_every_spooled_sample_once(
+def test_an_agent_killed_a_dozen_times_delivers_every_spooled_sample_once(
     backend: Backend,
     farwatch_agent: Callable[..., subprocess.CompletedProcess[str]],
     start_agent: Callable[..., subprocess.Popen[str]],

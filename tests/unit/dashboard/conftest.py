@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
 from dashboard.client import Client, open_http
 from dashboard.session import SessionStore
@@ -11,6 +12,15 @@ from dashboard.settings import Settings
 from tests.unit.dashboard.fake_api import FakeApi
 
 SETTINGS = Settings("http://api.test")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _components_are_looked_for_once() -> Iterator[None]:
+    """Each ``AppTest`` starts Streamlit anew, which then reads what is known of every installed package: half a second."""
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        yield
 
 
 @pytest.fixture
