@@ -154,6 +154,9 @@ def test_the_mean_of_the_candidates_ignores_what_few_trust(
     doubted = np.concatenate([0.95 * shares, np.full((2, 5, 1), 0.05)], axis=2)
     assert (np.abs(trimmed_mean(more, doubted, 0.5)) <= 1 + 1e-9).all()
     assert (trimmed_mean(np.full((2, 6), 0.3), shares, 0.3) == 0.3).all()
+    # An idle metric must lie in an interval that is as narrow as it is itself.
+    single = trimmed_mean(np.full((2, 6), 0.3), shares.astype(np.float32), 0.7)
+    np.testing.assert_allclose(single, 0.3, rtol=1e-14)
 
 
 def test_after_a_day_with_a_third_of_the_noise_the_intervals_are_nearly_half_as_wide() -> None:

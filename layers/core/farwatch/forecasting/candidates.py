@@ -9,11 +9,14 @@ constant series gives constants. The order is part of the fitted weights: see `N
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.forecasting.history import Floats
+
+Places = NDArray[np.int64]
 
 _SPREAD = (0.025, 0.1, 0.9, 0.975)
 _WIDE = (0.0, 0.025, 0.1, 0.25, 0.75, 0.9, 0.975, 1.0)
@@ -54,11 +57,17 @@ NAMES: tuple[str, ...] = (
 def ranked(rows: Floats, levels: tuple[float, ...]) -> Floats:
     """Quantiles along the first axis of ``rows``, one row for each of ``levels``."""
     ordered = np.sort(rows, axis=0)
-    at = np.array(levels) * (len(ordered) - 1)
+    low, high, part, rest = _places(levels, len(ordered), rows.ndim)
+    return np.asarray(ordered[low] * rest + ordered[high] * part)
+
+
+@lru_cache(maxsize=1024)
+def _places(levels: tuple[float, ...], n: int, ndim: int) -> tuple[Places, Places, Floats, Floats]:
+    """Where in ``n`` ordered rows of ``ndim`` - 1 dimensions a quantile lies between two, and how much of each it is."""
+    at: Floats = np.array(levels) * float(n - 1)
     low = at.astype(np.int64)
-    part = (at - low).reshape((-1,) + (1,) * (rows.ndim - 1))
-    high = np.minimum(low + 1, len(ordered) - 1)
-    return np.asarray(ordered[low] * (1 - part) + ordered[high] * part)
+    part: Floats = (at - low).reshape((-1,) + (1,) * (ndim - 1))
+    return low, np.minimum(low + 1, n - 1), part, 1 - part
 
 
 def middle(rows: Floats) -> Floats:
@@ -247,11 +256,16 @@ def _ranks(past: _Past) -> Iterator[Floats]:
         yield from ranked(past.values[-span:], levels)
 
 
+@lru_cache(maxsize=1024)
+def _lags(most: int, n: int) -> Places:
+    """Nine steps or fewer, from one to ``most``, each further than the one before by the same factor; less than ``n``."""
+    return np.unique(np.clip(np.round(np.geomspace(1, most, 9)).astype(np.int64), 1, n - 1))
+
+
 def _walks(past: _Past) -> Iterator[Floats]:
     """How far the series wandered in as many steps before, from now, from yesterday and from the usual."""
     values, day, n, steps = past.values, past.day, past.n, len(past.ahead)
-    reach = np.geomspace(1, min(steps, max(n - day // 2, 1)), 9)
-    lags = np.unique(np.clip(np.round(reach).astype(np.int64), 1, n - 1))
+    lags = _lags(min(steps, max(n - day // 2, 1)), n)
     moves = np.array([ranked(values[lag:] - values[:-lag], _SPREAD) for lag in lags])
     walks = [np.interp(past.ahead + 1, lags, move) for move in moves.T]
     for start in (values[-1], past.last_hours):
@@ -272,8 +286,7 @@ def _returning(past: _Past) -> Iterator[Floats]:
     values, day, n, steps = past.values, past.day, past.n, len(past.ahead)
     off = values - past.usual[np.arange(-n, 0) % day]
     off = np.clip(off, *ranked(off, (0.01, 0.99)))
-    reach = np.geomspace(1, min(steps, max(n - day // 2, 1)), 9)
-    lags = np.unique(np.clip(np.round(reach).astype(np.int64), 1, n - 1))
+    lags = _lags(min(steps, max(n - day // 2, 1)), n)
     kept, moves = np.empty(len(lags)), np.empty((len(lags), len(_SPREAD)))
     for place, lag in enumerate(lags):
         before, after = off[:-lag], off[lag:]

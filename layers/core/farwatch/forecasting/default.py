@@ -49,6 +49,8 @@ NEEDED = 0.3, 1.5
 """The least and the most of that relative width which is believed of one day."""
 WIDER_80, WIDER_95 = 1.15, 1.22
 """How much wider the intervals are made then: judges and candidates have seen the last day."""
+Singles = NDArray[np.float32]
+"""Shares and what they are made of: seven digits are enough, and take half the time."""
 _TINY = 1e-9  # of the largest value: an interval no wider than this has no width to compare with
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
@@ -75,11 +77,11 @@ def _quantiles(history: History, steps: int) -> Floats:
         return np.zeros((steps, len(LEVELS)))
     values = filled / largest
     made, losses, inputs = evidence(values, np.isfinite(history.values), history.day, steps)
-    scores = losses[lead_class(history.day, made.shape[1])]
-    judges = _judges()
-    shares = judges[0].weigh(inputs, scores)
+    scores: Singles = losses.astype(np.float32)[lead_class(history.day, made.shape[1])]
+    seen, judges = inputs.astype(np.float32), _judges()
+    shares = judges[0].weigh(seen, scores)
     for judge in judges[1:]:
-        shares += judge.weigh(inputs, scores)
+        shares += judge.weigh(seen, scores)
     said = np.sort(trimmed_mean(made.T, shares / len(judges), values[-1]), axis=1)
     last_day = slice(-history.day, None)
     said = held_to(said, values[last_day], np.isfinite(history.values[last_day]))
@@ -110,7 +112,7 @@ def held_to(said: Floats, last_day: Floats, known: NDArray[np.bool_]) -> Floats:
     return np.asarray(middle[:, None] + factors * (said - middle[:, None]))
 
 
-def trimmed_mean(made: Floats, shares: Floats, about: float) -> Floats:
+def trimmed_mean(made: Floats, shares: Floats | Singles, about: float) -> Floats:
     """The mean (H, 5) of candidates (H, C) with these shares (H, 5, C), less the lowest and highest `TRIM` of the shares.
 
     A candidate that is far off the others then costs nothing unless it is trusted with more than `TRIM`; with plain means
@@ -118,7 +120,8 @@ def trimmed_mean(made: Floats, shares: Floats, about: float) -> Floats:
     of the distances from ``about``, so that candidates that all stand there are forecast to the last digit.
     """
     order = np.argsort(made, axis=1)
-    below = np.cumsum(np.take_along_axis(shares, order[:, None, :], axis=2), axis=2)
+    # In double precision, so that what is kept adds up to all that is kept, and equal candidates to their value.
+    below = np.cumsum(np.take_along_axis(shares, order[:, None, :], axis=2), axis=2, dtype=np.float64)
     kept = np.diff(np.clip(below, TRIM, 1 - TRIM), axis=2, prepend=TRIM)
     distances = np.take_along_axis(made, order, axis=1) - about
     return np.asarray(about + np.matmul(kept, distances[:, :, None])[:, :, 0] / (1 - 2 * TRIM))
@@ -146,16 +149,17 @@ def evidence(values: Floats, known: NDArray[np.bool_], day: int, steps: int) -> 
 class _Judge:
     """One hidden layer of tanh; the fitted weights of one member of the ensemble."""
 
-    def __init__(self, arrays: dict[str, Floats]) -> None:
+    def __init__(self, arrays: dict[str, Singles]) -> None:
         self.centre, self.width = arrays["centre"], arrays["width"]
         self.hidden, self.hidden_bias = arrays["hidden"], arrays["hidden_bias"]
         self.out, self.out_bias = arrays["out"], arrays["out_bias"]
         self.beta = arrays["beta"]
 
-    def weigh(self, inputs: Floats, scores: Floats) -> Floats:
+    def weigh(self, inputs: Singles, scores: Singles) -> Singles:
         """The share of each candidate in each quantile of each step, (H, 5, C); shares add up to one."""
         seen = np.tanh((inputs - self.centre) / self.width @ self.hidden + self.hidden_bias)
-        logits = (seen @ self.out + self.out_bias).reshape(scores.shape) - self.beta[:, None] * scores
+        logits: Singles = (seen @ self.out + self.out_bias).reshape(scores.shape)
+        logits -= self.beta[:, None] * scores
         logits -= logits.max(axis=-1, keepdims=True)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=-1, keepdims=True)
@@ -170,7 +174,7 @@ def _judges() -> tuple[_Judge, ...]:
         return tuple(
             _Judge(
                 {
-                    key.split(".")[1]: stored[key].astype(np.float64)
+                    key.split(".")[1]: stored[key].astype(np.float32)
                     for key in stored.files
                     if key.startswith(f"{index}.")
                 }
