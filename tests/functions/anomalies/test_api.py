@@ -146,6 +146,21 @@ def test_one_is_shown_with_the_samples_around_it_and_what_was_expected_of_them(
     assert around["low"][-1] < 20 < around["high"][-1] < 99
 
 
+def test_no_range_drawn_around_one_is_beyond_what_the_metric_can_be(made: Container, now: int) -> None:
+    times = now - np.arange(900)[::-1] * 5000
+    values = np.abs(np.random.default_rng(1).normal(0, 1, 900))
+    values[-1] = 99.0
+    made.adapters.metric_store.write("host_a", SampleBlock(times, (CPU,), values[:, None]), now)
+    made.adapters.anomaly_log.append([anomaly(now)])
+    around = call("GET", f"/api/v1/anomalies/{first_id(made)}")[1]["around"]
+    asked = {"host_id": "host_a", "metric": "cpu.percent", "detector": "zscore"}
+    run = call(
+        "POST", "/api/v1/anomalies/detect", body={**asked, "from": int(times[0]), "to": int(times[-1]) + 1}
+    )[1]
+    for found in (around, run):
+        assert min(low for low in found["low"] if low is not None) == 0.0
+
+
 def test_an_unknown_one_is_not_found(made: Container) -> None:
     for method, path in (
         ("GET", "/api/v1/anomalies/anom_0"),

@@ -66,6 +66,19 @@ def test_the_fleet_shows_status_key_metrics_and_the_fullest_disk(made: Container
     assert host["latest"] == {"cpu.percent": 19.0, "disk.used_percent": 40.0}
 
 
+def test_a_host_of_which_nothing_is_stored_any_more_is_not_shown_as_live(made: Container) -> None:
+    now = int(time.time() * 1000)
+    hosts = made.adapters.hosts
+    hosts.record_stored("host_a", "s", 1, now - 1_200_000, "0.1.0")
+    made.ingest.note_heard("host_a", now)
+    assert call("GET", "/api/v1/hosts/host_a")[1]["status"] == "live", "all are waiting"
+    with made.adapters.database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_b', 'web-2')")
+    hosts.record_stored("host_b", "s", 1, now, "0.1.0")
+    assert call("GET", "/api/v1/hosts/host_a")[1]["status"] == "silent"
+    assert [host["status"] for host in call("GET", "/api/v1/hosts")[1]["items"]] == ["silent", "live"]
+
+
 def test_a_range_comes_in_no_more_points_than_asked_for(hour: int) -> None:
     query = {
         "host_id": "host_a",

@@ -69,6 +69,13 @@ def is_stuck(host: Host, newest: int) -> bool:
     return host.last_seen_at is not None and newest - host.last_seen_at > STUCK_AFTER_S * 1000
 
 
+def last_life(host: Host, door: Mapping[str, int], newest: int) -> int | None:
+    """Return when the host gave its last sign of life (epoch ms), None if never: a batch that waits to be stored is one,
+    unless nothing of the host is stored any more (``is_stuck``).
+    """
+    return host.last_seen_at if is_stuck(host, newest) else heard_at(host, door)
+
+
 def waiting_ms(host: Host, door: Mapping[str, int], now: int) -> int:
     """Return how long, about, the host's oldest batch that is not stored has waited at ``now``; 0 when none is late.
 

@@ -20,6 +20,10 @@ class Hosts(Protocol):
         """Return every host that is not retired, by name."""
         ...
 
+    def newest_seen_at(self) -> int | None:
+        """Return when the newest stored batch, of any host, reached the back end (epoch ms); None before the first."""
+        ...
+
     def open_incidents(self, host_ids: list[str]) -> dict[str, int]:
         """Return, for each of the hosts that has any, how many incidents are not resolved."""
         ...

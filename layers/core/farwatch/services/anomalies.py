@@ -6,11 +6,12 @@ needed, so that taking a verdict back is all there is to undoing it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from farwatch.detection import Pattern, feedback, registry
+from farwatch.domain.catalogue import within_bounds
 from farwatch.domain.retention import MINUTE, RAW, Resolution, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
@@ -122,7 +123,8 @@ class Anomalies:
                 "there are no samples of this series in the range",
                 [FieldError("body.metric", "no samples in the range")],
             )
-        return Run(detector, step_s, times, values, self._detectors.run(detector, times, values))
+        scored = _within_bounds(key.metric, self._detectors.run(detector, times, values))
+        return Run(detector, step_s, times, values, scored)
 
     def _around(self, stored: StoredAnomaly, now: int) -> Run | None:
         anomaly = stored.anomaly
@@ -148,6 +150,7 @@ class Anomalies:
             (index for index, at in enumerate(times) if at >= anomaly.at - _SHOWN * step_ms), len(times)
         )
         shown = Scored(scored.score[first:], scored.low[first:], scored.high[first:], scored.pattern[first:])
+        shown = _within_bounds(anomaly.key.metric, shown)
         return Run(anomaly.detector, 0 if raw else MINUTE, times[first:], values[first:], shown)
 
     def _scored(self, name: str, times: list[int], values: list[float]) -> Scored:
@@ -179,6 +182,15 @@ class Anomalies:
         if stored is None:
             raise _unknown(anomaly_id)
         return stored
+
+
+def _within_bounds(metric: str, scored: Scored) -> Scored:
+    """Return what a detector answered with expected ranges that the metric can have."""
+    low, high = (
+        [None if end is None else within_bounds(metric, end) for end in ends]
+        for ends in (scored.low, scored.high)
+    )
+    return replace(scored, low=low, high=high)
 
 
 def sensitivity_of(log: AnomalyLog, host_id: str) -> Sensitivity:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from farwatch.domain.hosts import Host, HostStatus, heard_at, status
+from farwatch.domain.hosts import Host, HostStatus, last_life, status
 from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention, choose_resolution
 from farwatch.domain.samples import SeriesKey
 from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
@@ -76,8 +76,9 @@ class Query:
 
     def _views(self, hosts: Sequence[Host], now: int) -> list[HostView]:
         door = heard(self._door, "hosts are shown as they are stored")
-        # A host whose batches wait to be stored is as alive as one whose batches do not.
-        hosts = [replace(host, last_seen_at=heard_at(host, door)) for host in hosts]
+        # A host whose batches wait to be stored is as alive as one whose batches do not, unless it is stuck.
+        newest = self._hosts.newest_seen_at() or 0
+        hosts = [replace(host, last_seen_at=last_life(host, door, newest)) for host in hosts]
         ids = [host.id for host in hosts]
         latest, incidents = self._latest_of(ids, now), self._hosts.open_incidents(ids)
         return [

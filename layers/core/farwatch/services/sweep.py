@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from farwatch.domain.headlines import duration
-from farwatch.domain.hosts import Host, heard_at, is_stuck, silent_after_s
+from farwatch.domain.hosts import Host, last_life, silent_after_s
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.errors import FarwatchError, Unavailable
@@ -65,10 +65,7 @@ class Watch:
         door = heard(self._door, "silence is judged by what is stored")
         hosts = {host.id: host for host in self._hosts.all()}
         newest = max((host.last_seen_at or 0 for host in hosts.values()), default=0)
-        lives = {
-            host.id: host.last_seen_at if is_stuck(host, newest) else heard_at(host, door)
-            for host in hosts.values()
-        }
+        lives = {host.id: last_life(host, door, newest) for host in hosts.values()}
         firing = self._store.firing_signals()
         told_silent = {signal.host_id for signal in firing if signal.kind == SignalKind.SILENCE}
         silent = {host.id for host in hosts.values() if is_silent(host, lives[host.id], since, now)}

@@ -37,6 +37,14 @@ class PostgresHosts:
             ).fetchall()
         return [self._host(row) for row in rows]
 
+    def newest_seen_at(self) -> int | None:
+        """Return when the newest stored batch, of any host, reached the back end (epoch ms); None before the first."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "SELECT extract(epoch FROM max(last_seen_at)) * 1000 AS at FROM hosts WHERE retired_at IS NULL"
+            ).fetchone()
+        return None if row is None or row["at"] is None else round(row["at"])
+
     def update(
         self, host_id: str, changes: dict[str, Any], expected_version: int | None = None
     ) -> int | None:
