@@ -41,6 +41,9 @@ class Memory(msgspec.Struct):
     """When ``detect`` was last asked to look at the host, and through which sample."""
     cold: bool = False
     """Whether the detectors have yet to learn from history; until then they see nothing."""
+    learned_minutes: int = 0
+    learned_samples: int = 0
+    """Through when (epoch ms) they have learned so far, from minutes and from samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def warm_up_rules(memory: Memory, history: SampleBlock, host: Host, rules: Seque
     """Fold stored history into an empty memory, silently: rules come to stand where they stood.
 
     An incident that was open when the memory was lost thus goes on as the same episode, and nothing old is raised.
-    ``history`` holds the last hours as they were sampled. Detectors stay cold until ``warm_up_detectors``.
+    ``history`` holds the last hours as they were sampled. Detectors stay cold until they have learned, too (``warm_up``).
     """
     for rule in rules:
         if applies_to_host(rule, host.labels):
@@ -109,17 +112,6 @@ def warm_up_rules(memory: Memory, history: SampleBlock, host: Host, rules: Seque
                 pass
     memory.cold = True
     _note_latest(memory, history)
-
-
-def warm_up_detectors(
-    memory: Memory, history: SampleBlock, minutes: SampleBlock, host: Host, sensitivity: Sensitivity
-) -> None:
-    """Have the detectors learn from stored history, silently: the last hours as they were sampled, and means of minutes from
-    further back. It takes some seconds of a processor.
-    """
-    detect(memory.detectors, history, host, sensitivity)
-    score_host(memory.host, minutes)
-    memory.cold = False
 
 
 def _after(block: SampleBlock, folded_through: int) -> SampleBlock:

@@ -25,23 +25,19 @@ from farwatch.ports.anomalies import AnomalyLog
 from farwatch.ports.hosts import AgentCache, HostMemory, Hosts, Rules
 from farwatch.ports.messaging import LookQueue, PushQueue, SignalQueue
 from farwatch.ports.metric_store import MetricStore
-from farwatch.services.anomalies import history_of, sensitivity_of
+from farwatch.services.anomalies import sensitivity_of
 from farwatch.services.detect import SLOW, Sensitivity
 from farwatch.services.evaluation import (
     Memory,
     decode_memory,
     encode_memory,
     evaluate,
-    warm_up_detectors,
-    warm_up_rules,
 )
+from farwatch.services.warm_up import WarmUp
 
 RULES_TTL_S = 5.0
 HOST_TTL_S = 30.0
 SENSITIVITY_TTL_S = 60.0
-WARM_UP_SAMPLES = 2000
-WARM_UP_MS = 6 * 3_600_000
-WARM_UP_HOST_MS = 2 * 86_400_000
 KEY_METRICS = ("cpu.percent", "memory.used_percent", "disk.used_percent", "load.1m")
 
 
@@ -80,7 +76,7 @@ class Process:
         self._pushes = pushes
         self._looks = looks
         self._clock = clock
-        self._next_warm_up = float("-inf")
+        self._warm_up = WarmUp(store, clock)
         self._known_rules: tuple[float, Sequence[Rule]] = (0.0, ())
         self._known_hosts: dict[str, tuple[float, Host | None]] = {}
         self._sensitivity: dict[str, tuple[float, Sensitivity]] = {}
@@ -121,7 +117,8 @@ class Process:
         sensitivity = self._current_sensitivity(host.id)
         memory = self._recall(host.id)
         if len(batch.samples.times):
-            self._warm_up(memory, host, int(batch.samples.times[0]), sensitivity)
+            before = int(batch.samples.times[0])
+            self._warm_up.learn(memory, host, self._current_rules(), before, sensitivity)
         slow = sensitivity.slow(batch.samples.series)
         elsewhere = (
             self._anomalies.raised_by(host.id, SLOW, counts_from(memory.episode, now), now - RECENT_MS)
@@ -152,31 +149,6 @@ class Process:
             logger.warning("no look was asked for", extra={"reason": error.message})
             return
         memory.asked_at, memory.asked_through = now, memory.folded_through
-
-    def _warm_up(self, memory: Memory, host: Host, before: int, sensitivity: Sensitivity) -> None:
-        """Read back what was stored before the batch, when nothing is remembered of the host.
-
-        Rules are brought back at once. Detectors take seconds to learn, and half the time is for storing: when a whole
-        fleet is forgotten, no host may look silent while others warm up, so some wait for a later batch of theirs.
-        """
-        back = min(WARM_UP_MS, round(WARM_UP_SAMPLES * host.interval_s * 1000))
-        if not memory.folded_through:
-            warm_up_rules(
-                memory, history_of(self._store, host.id, before - back, before), host, self._current_rules()
-            )
-        began = self._clock()
-        if not memory.cold or began < self._next_warm_up:
-            return
-        history = history_of(self._store, host.id, before - back, before)
-        minutes = history_of(self._store, host.id, before - WARM_UP_HOST_MS, before, 60)
-        warm_up_detectors(memory, history, minutes, host, sensitivity)
-        took = self._clock() - began
-        self._next_warm_up = began + 2 * took
-        if len(history.times) or len(minutes.times):
-            logger.info(
-                "warmed up",
-                extra={"host_id": host.id, "samples": history.count(), "took_s": round(took, 2)},
-            )
 
     def _recall(self, host_id: str) -> Memory:
         try:
