@@ -18,6 +18,7 @@ from farwatch.domain.rbac import Role
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalState
+from farwatch.services.forecast import Refreshed
 from functions.api.handler import api, handler
 from functions.forecast.handler import handler as forecast_handler
 from tests.api_events import answer, as_user, http_event
@@ -162,7 +163,7 @@ def test_a_forecast_is_judged_when_its_time_has_passed(made: Container, now: int
 def test_a_filling_disk_is_foreseen_and_alarms_until_it_is_emptied(made: Container, now: int) -> None:
     signals = Sent()
     made.capacities._signals = signals
-    assert made.capacities.refresh(now) == 1
+    assert made.capacities.refresh(now) == Refreshed(outlooks=1, waiting=0)
     (outlook,) = call("GET", "/api/v1/predictions/capacity", query={"host_id": "host_a"})[1]["items"]
     assert outlook["current"] == pytest.approx(92, abs=1)
     assert outlook["median_s"] == pytest.approx(2 * 86_400, rel=0.2)
@@ -180,6 +181,35 @@ def test_a_filling_disk_is_foreseen_and_alarms_until_it_is_emptied(made: Contain
     made.adapters.metric_store.write_history("host_a", flat, 60)
     made.capacities.refresh(now + 5 * 86_400_000)
     assert signals.messages[-1].state is SignalState.RESOLVED
+
+
+@pytest.mark.parametrize(("left_s", "waiting"), [(100, 0), (15, 1)])
+def test_the_scheduled_run_ends_in_time_and_says_how_many_hosts_wait(
+    made: Container, now: int, monkeypatch: pytest.MonkeyPatch, left_s: int, waiting: int
+) -> None:
+    made.capacities._signals = Sent()
+    context = lambda_context()
+    monkeypatch.setattr(context, "get_remaining_time_in_millis", lambda: left_s * 1000)
+    done = {"judged": 0, "outlooks": 1 - waiting, "hosts_waiting": waiting}
+    assert forecast_handler({}, context) == done
+
+
+def test_in_a_fleet_too_large_for_one_go_every_host_has_its_turn(made: Container, now: int) -> None:
+    times = np.arange(now // STEP_MS * STEP_MS - 2 * 86_400_000, now, STEP_MS)
+    block = SampleBlock(times, (ROOT,), np.linspace(20, 40, len(times))[:, None])
+    with made.adapters.database.transaction() as connection:
+        for name in "bcd":
+            connection.execute("INSERT INTO hosts (id, name) VALUES (%s, %s)", (f"host_{name}", name))
+    for name in "bcd":
+        made.adapters.metric_store.write_history(f"host_{name}", block, 60)
+    made.capacities._clock = iter(range(1000)).__next__  # a second passes at each look
+    made.capacities._signals = Sent()
+    seen = set()
+    for run in range(2):
+        assert made.capacities.refresh(now + run * 600_000, 2).waiting == 2
+        items = call("GET", "/api/v1/predictions/capacity")[1]["items"]
+        seen |= {item["host_id"] for item in items if item["at"] == now + run * 600_000}
+    assert seen == {"host_a", "host_b", "host_c", "host_d"}
 
 
 def outlook(hours: float, per_day: float = 5.0, low: float = 0.8, high: float = 1.3) -> Outlook:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -173,6 +176,14 @@ class Forecasts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """How many outlooks were made, and how many hosts still wait for theirs."""
+
+    outlooks: int
+    waiting: int
+
+
 class Capacities:
     """Keeps, for every bounded metric of every host, when it will be full, and raises the alarm in time."""
 
@@ -183,18 +194,32 @@ class Capacities:
         hosts: Hosts,
         store: MetricStore,
         signals: SignalQueue,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._forecasts = forecasts
         self._kept = kept
         self._hosts = hosts
         self._store = store
         self._signals = signals
+        self._clock = clock
 
-    def refresh(self, now: int) -> int:
-        """Estimate anew for the whole fleet, send the signals that follow, and return how many series were looked at."""
+    def refresh(self, now: int, budget_s: float = math.inf) -> Refreshed:
+        """Estimate anew for the whole fleet (``now``: epoch ms), and send the signals that follow.
+
+        After ``budget_s`` no further host is begun. Those whose outlooks are oldest come first, so in a fleet that is too
+        large for one go each has its turn.
+        """
+        until = self._clock() + budget_s
+        kept: dict[str, dict[SeriesKey, Outlook]] = {}
+        for earlier in self._kept.outlooks():
+            kept.setdefault(earlier.host_id, {})[earlier.key] = earlier
+        ages = {host_id: min(outlook.at for outlook in own.values()) for host_id, own in kept.items()}
+        hosts = sorted(self._hosts.all(), key=lambda host: ages.get(host.id, 0))
         looked = 0
-        for host in self._hosts.all():
-            before = {outlook.key: outlook for outlook in self._kept.outlooks(host.id)}
+        for place, host in enumerate(hosts):
+            if self._clock() > until:
+                return Refreshed(looked, len(hosts) - place)
+            before = kept.get(host.id, {})
             after = [
                 outlook
                 for key in self._store.series(host.id)
@@ -212,7 +237,7 @@ class Capacities:
                 self._signals.send(signals)
             self._kept.keep_outlooks(host.id, after)
             looked += len(after)
-        return looked
+        return Refreshed(looked, 0)
 
     def _look(self, host: Host, key: SeriesKey, before: Outlook | None, now: int) -> Outlook | None:
         try:
