@@ -6,7 +6,8 @@ Roll-ups are made by ``sweep``, two minutes behind; samples that come later than
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import LiteralString
 
 import numpy as np
@@ -22,7 +23,8 @@ from farwatch.ports.metric_store import SeriesData
 _DAY_MS = 86_400_000
 _LATE_AFTER_MS = 60_000
 _ROLL_UP_LAG_MS = 90_000
-_CATCH_UP_MS = 6 * 3_600_000  # one sweep rolls up at most six hours, so that it ends within its minute
+_ROLL_UP_FOR_S = 20.0  # of a sweep, which must end within its minute; the next one goes on
+_STEP_MS, _LATE_STEP_MS = 600_000, 3_600_000
 
 _ROLL_UP: LiteralString = """
     INSERT INTO rollups (tier, series_id, at, count, mean, min, max)
@@ -48,8 +50,9 @@ _ROLL_UP_HOURS: LiteralString = """
 class PostgresMetricStore:
     """A MetricStore over ``database``. Series ids and known partitions are remembered per container."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._clock = clock
         self._ids: dict[tuple[str, SeriesKey], int] = {}
         self._days: set[int] = set()
 
@@ -147,37 +150,56 @@ class PostgresMetricStore:
         ]
 
     def roll_up(self, now: int) -> None:
-        """Roll up minutes, then the hours they touch; the progress row is the lock against a second sweep."""
+        """Roll up minutes, then the hours they touch, in steps each of which is kept when time runs out."""
         target = (now - _ROLL_UP_LAG_MS) // 60_000 * 60_000
+        deadline = self._clock() + _ROLL_UP_FOR_S
+        while self._roll_up_next(target) and self._clock() < deadline:
+            pass
+        while self._roll_up_late() and self._clock() < deadline:
+            pass
+
+    def _roll_up_next(self, target: int) -> bool:
+        """Roll up what comes next; return whether ``target`` (epoch ms) is not reached by it.
+
+        The progress row is the lock against a second sweep.
+        """
         with self._database.transaction() as connection:
             row = connection.execute("SELECT until FROM rollup_progress FOR UPDATE").fetchone()
             if row is None:
                 first = connection.execute("SELECT min(at) AS at FROM samples").fetchone()
                 if first is None or first["at"] is None:
-                    return
+                    return False
                 start = first["at"] // 60_000 * 60_000
             else:
                 start = row["until"]
-            stop = min(target, start + _CATCH_UP_MS)
-            if stop > start:
-                self._roll_up_range(connection, start, stop, None)
-                connection.execute(
-                    "INSERT INTO rollup_progress (until) VALUES (%s) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
-                    (stop,),
-                )
-            late = connection.execute(
-                """WITH taken AS (DELETE FROM rollup_late WHERE start < %(until)s RETURNING host_id, start, stop)
-                   SELECT host_id, min(start) AS start, max(stop) AS stop FROM taken GROUP BY host_id""",
-                {"until": max(stop, start)},
+            stop = min(target, start + _STEP_MS)
+            if stop <= start:
+                return False
+            self._roll_up_range(connection, start, stop, None)
+            connection.execute(
+                "INSERT INTO rollup_progress (until) VALUES (%s) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
+                (stop,),
+            )
+        return bool(stop < target)
+
+    def _roll_up_late(self) -> bool:
+        """Roll up anew the oldest of what came late, of one host and about an hour; return whether there was any."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT until FROM rollup_progress FOR UPDATE").fetchone()
+            until = 0 if row is None else row["until"]
+            oldest = connection.execute(
+                "SELECT host_id, start FROM rollup_late WHERE start < %s ORDER BY start LIMIT 1", (until,)
+            ).fetchone()
+            if oldest is None:
+                return False
+            start = oldest["start"] // 60_000 * 60_000
+            taken = connection.execute(
+                "DELETE FROM rollup_late WHERE host_id = %s AND start < %s RETURNING stop",
+                (oldest["host_id"], min(start + _LATE_STEP_MS, until)),
             ).fetchall()
-            for item in late:
-                begin = item["start"] // 60_000 * 60_000
-                self._roll_up_range(
-                    connection,
-                    begin,
-                    min(-(-item["stop"] // 60_000) * 60_000, max(stop, start)),
-                    item["host_id"],
-                )
+            stop = -(-max(item["stop"] for item in taken) // 60_000) * 60_000
+            self._roll_up_range(connection, start, min(stop, until), oldest["host_id"])
+        return True
 
     @staticmethod
     def _roll_up_range(connection: Connection, start: int, stop: int, host_id: str | None) -> None:
