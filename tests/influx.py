@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -121,11 +122,10 @@ def _gateway(upstream: str) -> type[BaseHTTPRequestHandler]:
                 self._forward(f"/write?{arguments}", body)
             elif path == "/api/v2/delete":
                 order = json.loads(body)
-                measurement = order.get("predicate", "").partition('_measurement="')[2].rstrip('"')
-                source = f'"{measurement}"' if measurement else "/.*/"
-                statement = (
-                    f"DELETE FROM {source} WHERE time >= '{order['start']}' AND time < '{order['stop']}'"
-                )
+                only = dict(re.findall(r'(\w+)="([^"]*)"', order.get("predicate", "")))
+                source = f'"{only["_measurement"]}"' if "_measurement" in only else "/.*/"
+                host = f" AND \"host\" = '{only['host']}'" if "host" in only else ""
+                statement = f"DELETE FROM {source} WHERE time >= '{order['start']}' AND time < '{order['stop']}'{host}"
                 _query(upstream, statement, wanted["bucket"])
                 self._answer(204, b"")
             else:

@@ -11,7 +11,8 @@ A point is identified by (series, time), so writing one again changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,7 +29,8 @@ from farwatch.ports.metric_store import SeriesData
 
 _LATE_AFTER_MS = 60_000
 _ROLL_UP_LAG_MS = 90_000
-_CATCH_UP_MS = 6 * 3_600_000
+_ROLL_UP_FOR_S = 20.0  # of a sweep, which must end within its minute; the next one goes on
+_STEP_MS = 600_000
 _PROGRESS, _LATE = (
     "_rollup_progress",
     "_rollup_late",
@@ -48,7 +50,10 @@ class _Found:
 class InfluxMetricStore:
     """A MetricStore over the InfluxDB at ``url``; ``bucket`` names the raw tier's bucket (a database on 1.x)."""
 
-    def __init__(self, url: str, token: str, org: str, bucket: str) -> None:
+    def __init__(
+        self, url: str, token: str, org: str, bucket: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._url = url.rstrip("/")
         self._token = token
         self._bucket = bucket
@@ -118,32 +123,39 @@ class InfluxMetricStore:
         )
 
     def roll_up(self, now: int) -> None:
-        """Roll up what came since the last time, and what came late; see the port."""
-        target = (now - _ROLL_UP_LAG_MS) // 60_000 * 60_000
+        """Roll up what came since the last time, and what came late, in steps each of which is kept when time runs out; see
+        the port.
+        """
+        deadline = self._clock() + _ROLL_UP_FOR_S
+        reached = self._roll_up_to((now - _ROLL_UP_LAG_MS) // 60_000 * 60_000, deadline)
+        late = self._query(self._bucket, f'SELECT "start", "stop" FROM "{_LATE}" GROUP BY "host"')  # noqa: S608 - a constant
+        for item in sorted(late, key=lambda item: min(item.columns["start"])):
+            begin = min(item.columns["start"]) // 60_000 * 60_000
+            until = min(-(-max(item.columns["stop"]) // 60_000) * 60_000, reached)
+            self._roll_up_range(begin, until, item.tags["host"])
+            predicate = f'_measurement="{_LATE}" AND host={_identifier(item.tags["host"])}'
+            self._delete(self._bucket, 0, max(item.columns["time"]) + 1, predicate)
+            if self._clock() > deadline:
+                break
+
+    def _roll_up_to(self, target: int, deadline: float) -> int:
+        """Roll up towards ``target`` (epoch ms) for as long as there is time; return how far that came."""
         progress = self._query(self._bucket, f'SELECT last("until") AS "until" FROM "{_PROGRESS}"')  # noqa: S608 - a constant
         if progress:
             start = int(progress[0].columns["until"][0])
         else:
             first = self._query(self._bucket, 'SELECT first("value") FROM /^[a-z]/')
             if not first:
-                return
+                return 0
             start = min(int(found.columns["time"][0]) for found in first) // 60_000 * 60_000
-        stop = max(start, min(target, start + _CATCH_UP_MS))
-        if stop > start:
+        while start < target:
+            stop = min(target, start + _STEP_MS)
             self._roll_up_range(start, stop, None)
             self._write(self._bucket, [f"{_PROGRESS} until={stop}i 0"])
-        late = self._query(self._bucket, f'SELECT "start", "stop" FROM "{_LATE}" GROUP BY "host"')  # noqa: S608 - a constant
-        for item in late:
-            begin = min(item.columns["start"]) // 60_000 * 60_000
-            until = min(-(-max(item.columns["stop"]) // 60_000) * 60_000, stop)
-            self._roll_up_range(begin, until, item.tags["host"])
-        if late:
-            self._delete(
-                self._bucket,
-                0,
-                max(max(item.columns["time"]) for item in late) + 1,
-                f'_measurement="{_LATE}"',
-            )
+            start = stop
+            if self._clock() > deadline:
+                break
+        return start
 
     def _roll_up_range(self, start: int, stop: int, host_id: str | None) -> None:
         """Roll up [start, stop) into minutes, then the hours it touches, an hour of raw samples at a time."""
