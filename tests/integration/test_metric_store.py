@@ -35,22 +35,38 @@ def influx() -> Iterator[str]:
         yield url
 
 
+class Clock:
+    """The stores' clock: ``step_s`` seconds pass at each look at it."""
+
+    def __init__(self) -> None:
+        self.now = self.step_s = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step_s
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(params=["postgres", pytest.param("influx", marks=pytest.mark.influx)])
-def store(request: pytest.FixtureRequest) -> Iterator[MetricStore]:
+def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[MetricStore]:
     """An empty store that knows two hosts."""
     if request.param == "influx":
         url = request.getfixturevalue("influx")
         databases = ("test", "test_60", "test_3600")
         drop_databases(url, *databases)
         create_databases(url, *databases)
-        influxdb = InfluxMetricStore(url, "", "farwatch", "test")
+        influxdb = InfluxMetricStore(url, "", "farwatch", "test", clock)
         yield influxdb
         influxdb.close()
         return
     database = Database(request.getfixturevalue("postgres_url"))
     with database.transaction() as connection:
         connection.execute("INSERT INTO hosts (id, name) VALUES ('host_a', 'a'), ('host_b', 'b')")
-    yield PostgresMetricStore(database)
+    yield PostgresMetricStore(database, clock)
     database.close()
 
 
