@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -223,6 +225,25 @@ def test_without_redis_samples_are_stored_and_rules_still_fire(bench: Bench) -> 
         assert bench.handle(seq, 97.0) is Standing.STORED
     assert len(bench.stored()) == 3
     assert bench.firings() == [(SignalState.FIRING, NOW + 5000)]
+
+
+def test_a_redis_that_does_not_answer_is_waited_for_once_and_then_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "farwatch.adapters.redis.client._Rest.until", float("-inf")
+    )  # and put back after the test
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bench.process = bench.fresh_container(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        for seq in range(1, 6):
+            assert bench.handle(seq, 97.0) is Standing.STORED
+        silent.settimeout(0.1)
+        asked = 0
+        with contextlib.suppress(TimeoutError):
+            while silent.accept():
+                asked += 1
+    assert asked == 1
+    assert len(bench.stored()) == 5
 
 
 def test_a_push_queue_that_is_down_holds_up_nothing(bench: Bench) -> None:
