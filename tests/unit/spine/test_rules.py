@@ -16,6 +16,7 @@ from farwatch.domain.rules import (
     Phase,
     Rule,
     applies_to_host,
+    by_metric,
     groups,
     step,
 )
@@ -95,7 +96,7 @@ def test_each_label_set_is_a_group_of_its_own_and_finds_its_partner() -> None:
             for metric in ("disk.used_percent", "disk.free_bytes", "cpu.percent")
         )
     )
-    assert [columns for _, columns in groups(rule, series)] == [[0, None, 3], [2, 1, 3]]
+    assert [columns for _, columns in groups(rule, by_metric(series))] == [[0, None, 3], [2, 1, 3]]
 
 
 def test_labels_choose_hosts_and_series_by_glob() -> None:

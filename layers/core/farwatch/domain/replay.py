@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from farwatch.domain.rules import Change, GroupState, Rule
+from farwatch.domain.rules import Change, Rule
 from farwatch.domain.samples import SampleBlock, SeriesKey
-from farwatch.domain.walk import walk
+from farwatch.domain.walk import States, walk
 
 
 @dataclass(slots=True)
@@ -30,12 +30,14 @@ def replay(
     rule: Rule, block: SampleBlock, last_seen: Mapping[SeriesKey, int] | None = None
 ) -> dict[SeriesKey, list[Firing]]:
     """Return, for each group of ``rule`` in ``block``, its episodes in order; groups that never fire have none."""
+    states: States = {}
     episodes: dict[SeriesKey, list[Firing]] = {}
-    states: dict[str, GroupState] = {}
-    for now in walk(rule, states, block, last_seen or {}):
+    for now in walk((rule,), states, block, last_seen or {}):
         mine = episodes.setdefault(now.key, [])
         if now.change is Change.FIRED:
             mine.append(Firing(now.key, now.state.started_at, now.at, None, now.value, now.state.flaps))
         elif now.change is Change.RESOLVED:
             mine[-1].resolved_at = now.at
+    for text in states.get(rule.id, ()):
+        episodes.setdefault(SeriesKey.parse(text), [])
     return episodes

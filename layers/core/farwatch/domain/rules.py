@@ -32,7 +32,9 @@ __all__ = [
     "Measure",
     "Phase",
     "Rule",
+    "SeriesByMetric",
     "applies_to_host",
+    "by_metric",
     "groups",
     "step",
 ]
@@ -94,6 +96,11 @@ class Rule:
     def metric(self) -> str:
         """The metric that gives the rule its groups."""
         return self.conditions[0].metric
+
+    @property
+    def on_silence(self) -> bool:
+        """Whether it watches for series that are not sent any more."""
+        return any(condition.measure is Measure.SILENT for condition in self.conditions)
 
 
 class Phase(StrEnum):
@@ -196,28 +203,35 @@ def applies_to_host(rule: Rule, labels: Mapping[str, str]) -> bool:
     return rule.enabled and _chosen(rule.host_labels, labels)
 
 
-def groups(rule: Rule, series: Sequence[SeriesKey]) -> Iterator[tuple[SeriesKey, list[int | None]]]:
-    """Yield each group of the rule among a host's series: its key, and for each condition the index of its series.
+SeriesByMetric = Mapping[str, Sequence[tuple[int, SeriesKey]]]
+"""A host's series of each metric, with their places among all of them."""
+
+
+def by_metric(series: Sequence[SeriesKey]) -> SeriesByMetric:
+    """Return ``series`` by metric, for `groups`."""
+    found: dict[str, list[tuple[int, SeriesKey]]] = {}
+    for place, key in enumerate(series):
+        found.setdefault(key.metric, []).append((place, key))
+    return found
+
+
+def groups(rule: Rule, series: SeriesByMetric) -> Iterator[tuple[SeriesKey, list[int | None]]]:
+    """Yield each group of the rule among a host's series: its key, and for each condition the place of its series.
 
     A further condition is matched by the series of its metric whose labels agree with the group's on every label both
     have; None when there is none.
     """
-    for index, key in enumerate(series):
-        if key.metric != rule.metric or not _chosen(rule.series_labels, key.label_map):
-            continue
-        yield (
-            key,
-            [index, *(_partner(condition.metric, key, series) for condition in rule.conditions[1:])],
-        )
+    for place, key in series.get(rule.metric, ()):
+        if _chosen(rule.series_labels, key.label_map):
+            others = [_partner(key, series.get(condition.metric, ())) for condition in rule.conditions[1:]]
+            yield key, [place, *others]
 
 
-def _partner(metric: str, key: SeriesKey, series: Sequence[SeriesKey]) -> int | None:
+def _partner(key: SeriesKey, candidates: Sequence[tuple[int, SeriesKey]]) -> int | None:
     mine = key.label_map
-    for index, other in enumerate(series):
-        if other.metric == metric and all(
-            mine.get(name, value) == value for name, value in other.label_map.items()
-        ):
-            return index
+    for place, other in candidates:
+        if all(mine.get(name, value) == value for name, value in other.labels):
+            return place
     return None
 
 

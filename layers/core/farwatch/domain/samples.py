@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,16 @@ class SeriesKey:
 
     def text(self) -> str:
         """Return ``metric{label="value",…}``, the form shown to people and used as a key in stores."""
-        if not self.labels:
-            return self.metric
-        inner = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.labels)
-        return f"{self.metric}{{{inner}}}"
+        return _text(self.metric, self.labels)
+
+
+@lru_cache(maxsize=16_384)
+def _text(metric: str, labels: tuple[tuple[str, str], ...]) -> str:
+    # Asked for every series of every batch, and for each rule that watches it.
+    if not labels:
+        return metric
+    inner = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels)
+    return f"{metric}{{{inner}}}"
 
 
 @dataclass(frozen=True, slots=True)

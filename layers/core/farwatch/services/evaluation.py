@@ -20,7 +20,7 @@ from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.domain.units import duration, show, unit_of
-from farwatch.domain.walk import FORGET_SILENT_MS, Step, walk
+from farwatch.domain.walk import FORGET_SILENT_MS, States, Step, walk
 from farwatch.services.detect import DetectorMemory, HostMemoryOfScore, Sensitivity, detect, score_host
 
 LATE_AFTER_MS = 5 * 60_000
@@ -33,7 +33,7 @@ class Memory(msgspec.Struct):
     detectors: dict[str, DetectorMemory] = {}
     host: HostMemoryOfScore = msgspec.field(default_factory=HostMemoryOfScore)
     folded_through: int = 0
-    rules: dict[str, dict[str, GroupState]] = {}
+    rules: States = {}
     episode: Episode = msgspec.field(default_factory=Episode)
     latest: dict[str, tuple[int, float]] = {}
     asked_at: int = 0
@@ -105,11 +105,9 @@ def warm_up_rules(memory: Memory, history: SampleBlock, host: Host, rules: Seque
     An incident that was open when the memory was lost thus goes on as the same episode, and nothing old is raised.
     ``history`` holds the last hours as they were sampled. Detectors stay cold until they have learned, too (``warm_up``).
     """
-    for rule in rules:
-        if applies_to_host(rule, host.labels):
-            states = memory.rules.setdefault(rule.id, {})
-            for _ in walk(rule, states, history, _last_seen(memory)):
-                pass
+    chosen = [rule for rule in rules if applies_to_host(rule, host.labels)]
+    for _ in walk(chosen, memory.rules, history, {}):
+        pass
     memory.cold = True
     _note_latest(memory, history)
 
@@ -131,15 +129,14 @@ def _evaluate_rules(
         for text, state in memory.rules.pop(gone).items():
             if state.phase in (Phase.FIRING, Phase.RECOVERING):
                 signals.append(_withdrawn(gone, text, state, host, now))
-    last_seen = _last_seen(memory)
-    for rule in chosen.values():
-        for now_at in walk(rule, memory.rules.setdefault(rule.id, {}), recent, last_seen):
-            if now_at.change is Change.RESOLVED:
-                signals.append(_rule_signal(rule, now_at, host, batch, SignalState.RESOLVED))
-            firing = now_at.state.phase in (Phase.FIRING, Phase.RECOVERING)
-            if now_at.change is Change.FIRED or (firing and now_at.at - now_at.state.sent_at >= REFRESH_MS):
-                now_at.state.sent_at = now_at.at
-                signals.append(_rule_signal(rule, now_at, host, batch, SignalState.FIRING))
+    last_seen = _last_seen(memory) if any(rule.on_silence for rule in chosen.values()) else {}
+    for now_at in walk(chosen.values(), memory.rules, recent, last_seen):
+        if now_at.change is Change.RESOLVED:
+            signals.append(_rule_signal(now_at, host, batch, SignalState.RESOLVED))
+        firing = now_at.state.phase in (Phase.FIRING, Phase.RECOVERING)
+        if now_at.change is Change.FIRED or (firing and now_at.at - now_at.state.sent_at >= REFRESH_MS):
+            now_at.state.sent_at = now_at.at
+            signals.append(_rule_signal(now_at, host, batch, SignalState.FIRING))
     return signals
 
 
@@ -147,8 +144,9 @@ def _last_seen(memory: Memory) -> dict[SeriesKey, int]:
     return {SeriesKey.parse(text): at for text, (at, _) in memory.latest.items()}
 
 
-def _rule_signal(rule: Rule, step: Step, host: Host, batch: Batch, signal_state: SignalState) -> Signal:
-    condition, unit, key, state = rule.conditions[0], unit_of(rule.metric), step.key, step.state
+def _rule_signal(step: Step, host: Host, batch: Batch, signal_state: SignalState) -> Signal:
+    rule, key, state = step.rule, step.key, step.state
+    condition, unit = rule.conditions[0], unit_of(rule.metric)
     silent = condition.measure is Measure.SILENT
     reason = (
         _why_firing(condition, key, step)
@@ -299,15 +297,16 @@ def _episode_signal(
 
 
 def _note_latest(memory: Memory, block: SampleBlock) -> None:
-    for column, key in enumerate(block.series):
-        present = np.flatnonzero(~np.isnan(block.values[:, column]))
-        if len(present):
-            row = present[-1]
-            memory.latest[key.text()] = (int(block.times[row]), float(block.values[row, column]))
-    if len(block.times):
-        memory.folded_through = int(block.times[-1])
-        gone = [
-            text for text, (at, _) in memory.latest.items() if memory.folded_through - at > FORGET_SILENT_MS
-        ]
-        for text in gone:
-            del memory.latest[text]
+    if not len(block.times):
+        return
+    known = ~np.isnan(block.values)
+    newest = len(known) - 1 - known[::-1].argmax(axis=0)  # of each column the last row that is known
+    columns = np.arange(len(block.series))
+    ats, values = block.times[newest].tolist(), block.values[newest, columns].tolist()
+    for key, at, value in zip(block.series, ats, values, strict=True):
+        if value == value:  # noqa: PLR0124 - NaN: a column with no sample
+            memory.latest[key.text()] = (at, value)
+    memory.folded_through = int(block.times[-1])
+    gone = [text for text, (at, _) in memory.latest.items() if memory.folded_through - at > FORGET_SILENT_MS]
+    for text in gone:
+        del memory.latest[text]
