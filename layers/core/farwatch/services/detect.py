@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 import numpy as np
@@ -225,5 +225,6 @@ def _close_minute(memory: HostMemoryOfScore, detector: HostDetector, state: npt.
     memory.sums, memory.counts = [0.0] * len(memory.metrics), [0] * len(memory.metrics)
 
 
+@lru_cache(maxsize=4096)
 def _is_of_the_host(metric: str) -> bool:
     return not any(fnmatchcase(metric, glob) for glob in _NOT_OF_THE_HOST)

@@ -36,11 +36,19 @@ class Database:
         Raises Unavailable when PostgreSQL cannot be reached or went away; the next call connects anew. Nested use in
         the same thread is a savepoint of the outer transaction.
         """
+        with self.statement() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Yield a connection for one statement, which is a transaction of its own (inside another one, a part of it).
+
+        It saves the two messages to the server and back that begin and commit one. Raises Unavailable as `transaction`
+        does.
+        """
         with self._lock:
             try:
-                connection = self._live()
-                with connection.transaction():
-                    yield connection
+                yield self._live()
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 self.close()
                 raise Unavailable(

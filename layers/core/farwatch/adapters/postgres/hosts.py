@@ -84,7 +84,7 @@ class PostgresHosts:
 
     def stored_through(self, host_id: str, spool_id: str) -> int:
         """Return the highest sequence number stored without a gap, 0 when there is none."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT stored_through FROM agent_progress WHERE host_id = %s AND spool_id = %s",
                 (host_id, spool_id),
@@ -92,19 +92,19 @@ class PostgresHosts:
         return 0 if row is None else int(row["stored_through"])
 
     def record_stored(self, host_id: str, spool_id: str, seq: int, at: int, agent_version: str) -> None:
-        """Advance the progress (it never goes back) and the host's last sign of life, in one transaction."""
-        with self._database.transaction() as connection:
+        """Advance the progress (it never goes back) and the host's last sign of life, both or neither."""
+        with self._database.statement() as connection:
             connection.execute(
-                """INSERT INTO agent_progress (host_id, spool_id, stored_through) VALUES (%s, %s, %s)
-                   ON CONFLICT (host_id, spool_id) DO UPDATE
-                   SET stored_through = greatest(agent_progress.stored_through, excluded.stored_through),
-                       updated_at = now()""",
-                (host_id, spool_id, seq),
-            )
-            connection.execute(
-                """UPDATE hosts SET last_seen_at = greatest(last_seen_at, to_timestamp(%s / 1000.0)), agent_version = %s
-                   WHERE id = %s""",
-                (at, agent_version, host_id),
+                """WITH progress AS (
+                       INSERT INTO agent_progress (host_id, spool_id, stored_through)
+                       VALUES (%(host)s, %(spool)s, %(seq)s)
+                       ON CONFLICT (host_id, spool_id) DO UPDATE
+                       SET stored_through = greatest(agent_progress.stored_through, excluded.stored_through),
+                           updated_at = now())
+                   UPDATE hosts SET last_seen_at = greatest(last_seen_at, to_timestamp(%(at)s / 1000.0)),
+                                    agent_version = %(version)s
+                   WHERE id = %(host)s""",
+                {"host": host_id, "spool": spool_id, "seq": seq, "at": at, "version": agent_version},
             )
 
     def fleet_config(self, key: str) -> tuple[Any, int]:
