@@ -6,12 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farwatch.domain.flapping import count_after_firing
 from farwatch.domain.rules import (
     Change,
     Comparison,
     Condition,
     GroupState,
     Measure,
+    Phase,
     Rule,
     by_metric,
     groups,
@@ -51,26 +53,68 @@ RULES = st.builds(
     keep_firing_for_s=st.sampled_from([0.0, 10.0]),
     series_labels=st.sampled_from([{}, {"mount": "/d*"}]),
 )
-BLOCKS = st.lists(
-    st.lists(st.lists(VALUES, min_size=4, max_size=4), min_size=0, max_size=6), min_size=1, max_size=6
+PAUSES_MS = st.sampled_from([0, 0, 20 * 60_000, 3 * 3_600_000])
+ROWS = st.lists(st.lists(VALUES, min_size=4, max_size=4), min_size=0, max_size=6)
+
+
+@given(
+    st.lists(RULES, max_size=2, unique_by=lambda rule: rule.id),
+    st.lists(st.tuples(PAUSES_MS, ROWS), min_size=1, max_size=6),
 )
-
-
-@given(st.lists(RULES, max_size=2, unique_by=lambda rule: rule.id), BLOCKS)
 def test_a_group_that_is_passed_over_stands_where_every_step_would_have_left_it(
-    rules: list[Rule], rows_of_blocks: list[list[list[float]]]
+    rules: list[Rule], blocks: list[tuple[int, list[list[float]]]]
 ) -> None:
     states: States = {}
     stepped: States = {}
-    taken = 0
-    for rows in rows_of_blocks:
-        times = START + 5000 * np.arange(taken, taken + len(rows), dtype=np.int64)
+    now = START
+    for pause, rows in blocks:
+        now += pause
+        times = now + 5000 * np.arange(1, len(rows) + 1, dtype=np.int64)
+        now += 5000 * len(rows)
         block = SampleBlock(times, SERIES, np.array(rows, dtype=np.float64).reshape(len(rows), len(SERIES)))
         steps = walk(rules, states, block, {})
         changes = [(s.rule.id, s.key, s.at, s.change) for s in steps if s.change is not Change.NONE]
         assert changes == _step_by_step(rules, stepped, block)
-        taken += len(rows)
-    assert states == stepped
+    assert _that_matter(states, now) == _that_matter(stepped, now)
+
+
+def test_what_ended_is_remembered_for_as_long_as_it_could_flap() -> None:
+    condition = Condition("cpu", Comparison.ABOVE, 90)
+    rule = Rule("rule_a", "CPU is busy", (condition,), Severity.HIGH, for_s=0, keep_firing_for_s=0)
+    states: States = {}
+
+    def after(minutes: int, value: float) -> GroupState | None:
+        block = SampleBlock(np.array([START + 60_000 * minutes]), (SERIES[3],), np.array([[value]]))
+        list(walk([rule], states, block, {}))
+        return states["rule_a"].get("cpu")
+
+    assert after(0, 50) is None
+    after(1, 95)
+    after(2, 50)
+    after(10, 50)
+    back = after(20, 95)
+    assert back is not None
+    assert back.flaps == 1
+    after(21, 50)
+    after(30, 50)
+    assert after(120, 50) is None
+    late = after(121, 95)
+    assert late is not None
+    assert late.flaps == 0
+
+
+def _that_matter(states: States, now: int) -> dict[tuple[str, str], GroupState]:
+    """What makes a difference from now on: of a group that is well only its windows, and ends it may flap after."""
+    found = {}
+    for rule, its_groups in states.items():
+        for group, state in its_groups.items():
+            flaps_after = count_after_firing(state.flaps, state.ended_at, now)
+            if state.phase is not Phase.OK:
+                found[rule, group] = state
+            elif state.windows or flaps_after:
+                past = {"flaps": state.flaps, "ended_at": state.ended_at} if flaps_after else {}
+                found[rule, group] = GroupState(windows=state.windows, **past)
+    return found
 
 
 def _step_by_step(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from farwatch.domain.rules import Change, Rule
+from farwatch.domain.rules import Change, Rule, by_metric, groups
 from farwatch.domain.samples import SampleBlock, SeriesKey
-from farwatch.domain.walk import States, walk
+from farwatch.domain.walk import walk
 
 
 @dataclass(slots=True)
@@ -30,14 +30,12 @@ def replay(
     rule: Rule, block: SampleBlock, last_seen: Mapping[SeriesKey, int] | None = None
 ) -> dict[SeriesKey, list[Firing]]:
     """Return, for each group of ``rule`` in ``block``, its episodes in order; groups that never fire have none."""
-    states: States = {}
-    episodes: dict[SeriesKey, list[Firing]] = {}
-    for now in walk((rule,), states, block, last_seen or {}):
+    series = by_metric(block.series) if len(block.times) else {}
+    episodes: dict[SeriesKey, list[Firing]] = {key: [] for key, _ in groups(rule, series)}
+    for now in walk((rule,), {}, block, last_seen or {}):
         mine = episodes.setdefault(now.key, [])
         if now.change is Change.FIRED:
             mine.append(Firing(now.key, now.state.started_at, now.at, None, now.value, now.state.flaps))
         elif now.change is Change.RESOLVED:
             mine[-1].resolved_at = now.at
-    for text in states.get(rule.id, ()):
-        episodes.setdefault(SeriesKey.parse(text), [])
     return episodes

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from farwatch.domain.flapping import count_after_firing
 from farwatch.domain.measures import WINDOWED
 from farwatch.domain.rules import (
     Change,
@@ -53,8 +54,8 @@ def walk(
 ) -> Iterator[Step]:
     """Advance every group of the ``rules`` through ``block``, changing ``states`` in place; yield the steps, rule by rule.
 
-    Groups that are well and have no sample beyond a line they would have to cross are most of all groups. They
-    advance at once and yield nothing: no step of theirs would have changed anything.
+    Groups that are well and have no sample beyond a line they would have to cross are most of all groups: no step of
+    theirs would change anything. They yield nothing, and once their past does not matter any more no state is kept of them.
 
     ``last_seen`` gives the time of the newest sample before the block of series that the host has sent; only rules on
     silence need it, since their groups include series that are not in the block any more.
@@ -70,12 +71,13 @@ def walk(
         keeps_a_window = any(condition.measure in WINDOWED for condition in rule.conditions)
         for key, columns in groups(rule, look.series):
             text = key.text()
-            state = mine.get(text)
-            if state is None:
-                state = mine[text] = GroupState()
+            state = mine.get(text) or GroupState()
             if state.phase is Phase.OK and not keeps_a_window and look.harmless(rule.conditions, columns):
                 state.at = max(state.at, look.times[-1])
+                if text in mine and not count_after_firing(state.flaps, state.ended_at, state.at):
+                    del mine[text]
                 continue
+            mine[text] = state
             observed = [
                 look.observed(condition.measure, column, last_seen)
                 for condition, column in zip(rule.conditions, columns, strict=True)

@@ -271,5 +271,5 @@ class PostgresMetricStore:
 
 
 def _array(values: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> str:
-    """Return numbers as PostgreSQL writes an array; psycopg would look at each of them, which takes several times as long."""
+    """Return numbers as PostgreSQL writes an array; psycopg would look at each of them, and take several times as long."""
     return "{" + ",".join(map(repr, values.tolist())) + "}"
