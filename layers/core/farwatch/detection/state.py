@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -37,4 +39,9 @@ def unpack(detector: Detector, blob: bytes) -> StateArray:
 
 
 def _layout(detector: Detector) -> int:
-    return zlib.crc32(f"{detector.name}|{detector.dtype.descr!r}".encode())
+    return _checksum(detector.name, detector.dtype)
+
+
+@lru_cache(maxsize=16)
+def _checksum(name: str, dtype: np.dtype[Any]) -> int:
+    return zlib.crc32(f"{name}|{dtype.descr!r}".encode())

@@ -6,14 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesKey:
-    """A metric and its labels on one host, for example ``disk.used_percent`` with ``mount="/"``."""
+class SeriesKey(NamedTuple):
+    """A metric and its labels on one host, for example ``disk.used_percent`` with ``mount="/"``.
+
+    A tuple, because every batch looks up each of its series several times.
+    """
 
     metric: str
     labels: tuple[tuple[str, str], ...] = ()
