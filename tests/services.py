@@ -32,9 +32,19 @@ EMPTYING = """
 CREATE SCHEMA emptying;
 CREATE TABLE emptying.alterations (command text NOT NULL);
 
+CREATE VIEW emptying.days AS SELECT inhrelid FROM pg_inherits WHERE inhparent = 'public.samples'::regclass;
+
 CREATE FUNCTION emptying.note_alteration() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    INSERT INTO emptying.alterations VALUES (tg_tag);
+    INSERT INTO emptying.alterations SELECT command_tag FROM pg_event_trigger_ddl_commands()
+    WHERE object_type NOT IN ('table', 'index') OR NOT EXISTS (
+        SELECT FROM emptying.days LEFT JOIN pg_index ON indrelid = inhrelid WHERE objid IN (inhrelid, indexrelid));
+END $$;
+
+CREATE FUNCTION emptying.note_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO emptying.alterations SELECT tg_tag FROM pg_event_trigger_dropped_objects()
+    WHERE original AND object_name !~ '^samples_';
 END $$;
 
 CREATE FUNCTION emptying.empty() RETURNS boolean LANGUAGE plpgsql AS $$
@@ -45,6 +55,9 @@ BEGIN
     PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid();
     PERFORM set_config('session_replication_role', 'replica', true);
+    FOR filled IN SELECT inhrelid FROM emptying.days LOOP
+        EXECUTE format('DROP TABLE %s', filled);
+    END LOOP;
     FOR filled IN SELECT oid FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname !~ 'yoyo' AND pg_relation_size(oid) > 0
     LOOP
@@ -56,11 +69,12 @@ BEGIN
 END $$;
 
 CREATE EVENT TRIGGER note_alteration ON ddl_command_end EXECUTE FUNCTION emptying.note_alteration();
+CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION emptying.note_drop();
 """
 """What empties a database: its rows go, its numbers start again; `empty()` says whether it is then as good as new.
 
-It is not when a test altered the schema, and not worth keeping when it has grown: deleted rows stay in its files. Triggers
-and foreign keys rest while it empties.
+It is not when a test altered the schema, but for the partitions of days that samples are stored in: these are dropped. And
+it is not worth keeping when it has grown: deleted rows stay in its files. Triggers and foreign keys rest while it empties.
 """
 
 

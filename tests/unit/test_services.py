@@ -47,6 +47,8 @@ def test_a_database_that_is_used_again_is_as_empty_as_a_new_one(postgres: Postgr
         left_open = psycopg.connect(first)
         left_open.execute("INSERT INTO hosts (id, name) VALUES ('host_1', 'web-1')")
         left_open.execute("INSERT INTO series (host_id, metric) VALUES ('host_1', 'cpu.percent')")
+        left_open.execute("CREATE TABLE samples_0 PARTITION OF samples FOR VALUES FROM (0) TO (86400000)")
+        left_open.execute("INSERT INTO samples (series_id, at, value) VALUES (1, 1000, 50)")
         left_open.execute("INSERT INTO audit_log (seq, entry, previous, hash) VALUES (1, '{}', '', '')")
         left_open.commit()
         left_open.execute("INSERT INTO hosts (id, name) VALUES ('host_2', 'web-2')")  # and never committed
