@@ -45,9 +45,6 @@ def command(home: Home, port: int) -> Command:
         "LAMBDA_ACCOUNT_CONCURRENCY": "24",
         "LAMBDA_WARM_TTL_SECONDS": "120",
         "LOG_LEVEL": "WARNING",
-        # Workers run many at once on few cores: one thread each for linear algebra.
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
     }
     # -P: the server's own folder must not be where the engine looks for its modules.
     server = Path(__file__).with_name("engine_server.py")
