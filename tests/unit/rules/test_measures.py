@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farwatch.domain.measures import NEVER_S, POINTS, remember, seconds_to_bound
+from farwatch.domain.measures import NEVER_S, POINTS, change_per_hour, remember, seconds_to_bound
 from farwatch.domain.replay import replay
 from farwatch.domain.rules import Comparison, Condition, Measure, Rule
 from farwatch.domain.samples import SampleBlock, SeriesKey
@@ -52,6 +52,31 @@ def test_it_is_never_negative_and_the_window_stays_small(
     assert len(window) <= POINTS
     left = seconds_to_bound(window, WINDOW_S, bound)
     assert left is None or 0.0 <= left <= NEVER_S
+
+
+@pytest.mark.parametrize("step_s", [1, 5, 7, 10, 30, 60])
+def test_a_window_once_full_is_known_at_every_sample_however_many_there_are(step_s: int) -> None:
+    window: list[tuple[int, float]] = []
+    for at_s in range(0, 4 * 3600, step_s):
+        remember(window, at_s * 1000, 40 + at_s / 360, 3600)
+        assert len(window) <= POINTS
+        if at_s >= 3600:
+            assert change_per_hour(window, 3600) == pytest.approx(10.0)
+            assert seconds_to_bound(window, 3600, 100.0) == pytest.approx(360 * 60 - at_s)
+
+
+def test_a_leak_is_noticed_while_it_lasts_and_over_when_it_is_at_any_interval() -> None:
+    climbing = Condition("a", Comparison.ABOVE, 8, 4, Measure.CHANGE, 3600)
+    rule = Rule("rule_x", "Leak", (climbing,), Severity.WARNING, for_s=600, keep_firing_for_s=120)
+    for step_s in (5, 10, 60):
+        seconds = np.arange(0, 6 * 3600, step_s)
+        values = np.interp(seconds, [0, 2 * 3600, 3 * 3600, 6 * 3600], [50.0, 50.0, 65.0, 65.0])
+        block = SampleBlock(seconds * 1000 + 1, (SeriesKey.of("a"),), values[:, None])
+        (firing,) = replay(rule, block)[SeriesKey.of("a")]
+        # Past 8 % an hour after 32 minutes of climbing, and back to 4 % 44 minutes after its end.
+        assert firing.fired_at / 60_000 == pytest.approx(120 + 32 + 10, abs=2)
+        assert firing.resolved_at is not None
+        assert firing.resolved_at / 60_000 == pytest.approx(180 + 44 + 2, abs=2)
 
 
 def test_two_conditions_of_a_rule_keep_windows_of_their_own() -> None:

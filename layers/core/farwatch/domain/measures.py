@@ -33,13 +33,17 @@ WINDOWED = frozenset({Measure.CHANGE, Measure.TO_BOUND})
 
 
 def remember(window: list[tuple[int, float]], at: int, value: float, window_s: float) -> None:
-    """Add the sample (epoch ms, value) to ``window`` in place, and forget what has left it."""
+    """Add the sample (epoch ms, value) to ``window`` in place, and forget what has left it.
+
+    What is kept lies evenly over the window, or its oldest part would be gone long before it is: the newest sample is
+    always there, and takes the place of the one before it while that is close to what came before.
+    """
+    apart = window_s * 1000 / (POINTS - 2)
+    if len(window) > 1 and window[-1][0] - window[-2][0] < apart:
+        window.pop()
     window.append((at, value))
     while window[0][0] < at - window_s * 1000:
         window.pop(0)
-    if len(window) > POINTS:
-        # Every second one between the ends goes: the ends give the change, the rest the slope.
-        del window[1:-1:2]
 
 
 def change_per_hour(window: Sequence[tuple[int, float]], window_s: float) -> float | None:
