@@ -178,10 +178,12 @@ def score_host(memory: HostMemoryOfScore, block: SampleBlock) -> HostScore:
     """Fold the block into the whole-host score and return how the host stands.
 
     The score is taken of minutes, each metric's mean over its series and samples: what moves a host as a whole lasts longer
-    than a sample, and a minute's state is the same at any sampling interval. Metrics that appear later make it begin anew.
+    than a sample, and a minute's state is the same at any sampling interval. Metrics that appear later make it begin anew;
+    those that are missing do not, or every agent that starts would, whose first samples have no rates yet.
     """
-    wanted = sorted({key.metric for key in block.series if _is_of_the_host(key.metric)})[:_HOST_METRICS]
-    if not set(wanted) <= set(memory.metrics) or not memory.state:
+    watchable = {key.metric for key in block.series if _is_of_the_host(key.metric)}
+    wanted = sorted(watchable.union(memory.metrics))[:_HOST_METRICS]
+    if wanted != memory.metrics or not memory.state:
         if not wanted:
             return memory.score
         memory.metrics, memory.minute, memory.score = wanted, 0, HostScore()

@@ -1,0 +1,51 @@
+"""What is remembered of a host outlives agents that start, and what comes and goes on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from farwatch.domain.catalogue import CATALOGUE
+from farwatch.domain.hosts import Host
+from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
+from farwatch.services.evaluation import Memory, evaluate
+
+START = 1_790_000_000_000
+MINUTE = 60_000
+STOCK = tuple(SeriesKey(entry.name) for entry in CATALOGUE)
+FIRST_OF_AN_AGENT = tuple(
+    key for key in STOCK if not key.metric.startswith("cpu.") and not key.metric.endswith("_per_second")
+)
+"""What an agent sends that has just started: rates and shares of time take a second sample."""
+
+
+def send(memory: Memory, series: tuple[SeriesKey, ...], at: int) -> None:
+    rng = np.random.default_rng(at)
+    block = SampleBlock(np.array([at]), series, rng.normal(50.0, 5.0, (1, len(series))))
+    evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, [], at)
+
+
+HOST = Host(
+    id="host_a",
+    name="web-1",
+    labels={},
+    os="",
+    agent_version="",
+    enrolled_at=0,
+    last_seen_at=None,
+    interval_s=60.0,
+    interval_overridden=False,
+    may_be_off=False,
+    retired_at=None,
+    facts={},
+)
+
+
+def test_an_agent_that_starts_again_does_not_make_the_host_score_forget() -> None:
+    memory = Memory()
+    for minute in range(30):
+        send(memory, STOCK if minute else FIRST_OF_AN_AGENT, START + minute * MINUTE)
+    seen, metrics = memory.host.score.seen, memory.host.metrics
+    assert seen >= 27
+    send(memory, FIRST_OF_AN_AGENT, START + 30 * MINUTE)
+    send(memory, STOCK, START + 31 * MINUTE)
+    assert (memory.host.score.seen, memory.host.metrics) == (seen + 2, metrics)
