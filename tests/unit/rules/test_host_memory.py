@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from farwatch.domain.catalogue import CATALOGUE
 from farwatch.domain.hosts import Host
+from farwatch.domain.rules import Comparison, Condition, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
+from farwatch.domain.severity import Severity
 from farwatch.services.evaluation import Memory, evaluate
 
 START = 1_790_000_000_000
@@ -18,10 +22,10 @@ FIRST_OF_AN_AGENT = tuple(
 """What an agent sends that has just started: rates and shares of time take a second sample."""
 
 
-def send(memory: Memory, series: tuple[SeriesKey, ...], at: int) -> None:
+def send(memory: Memory, series: tuple[SeriesKey, ...], at: int, rules: Sequence[Rule] = ()) -> None:
     rng = np.random.default_rng(at)
     block = SampleBlock(np.array([at]), series, rng.normal(50.0, 5.0, (1, len(series))))
-    evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, [], at)
+    evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, rules, at)
 
 
 HOST = Host(
@@ -49,3 +53,17 @@ def test_an_agent_that_starts_again_does_not_make_the_host_score_forget() -> Non
     send(memory, FIRST_OF_AN_AGENT, START + 30 * MINUTE)
     send(memory, STOCK, START + 31 * MINUTE)
     assert (memory.host.score.seen, memory.host.metrics) == (seen + 2, metrics)
+
+
+def test_what_rules_remember_of_series_that_come_and_go_is_forgotten_after_a_day() -> None:
+    memory, rule = (
+        Memory(),
+        Rule("rule_x", "x", (Condition("disk.used_percent", Comparison.ABOVE, 90),), Severity.INFO),
+    )
+    for hour in range(100):
+        passing = SeriesKey.of("disk.used_percent", {"mount": f"/run/{hour}"})
+        lasting = SeriesKey.of("disk.used_percent", {"mount": "/"})
+        send(memory, (passing, lasting), START + hour * 60 * MINUTE, [rule])
+    remembered = memory.rules[rule.id]
+    assert 'disk.used_percent{mount="/"}' in remembered
+    assert len(remembered) <= 26

@@ -310,3 +310,16 @@ def _note_latest(memory: Memory, block: SampleBlock) -> None:
     gone = [text for text, (at, _) in memory.latest.items() if memory.folded_through - at > FORGET_SILENT_MS]
     for text in gone:
         del memory.latest[text]
+    _forget_groups(memory)
+
+
+def _forget_groups(memory: Memory) -> None:
+    """Forget where the rules stood with series that have not been sent for a day; containers and their disks come and go."""
+    for states in memory.rules.values():
+        gone = [
+            text
+            for text, state in states.items()
+            if text not in memory.latest and memory.folded_through - state.at > FORGET_SILENT_MS
+        ]
+        for text in gone:
+            del states[text]
