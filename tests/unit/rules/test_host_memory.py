@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from farwatch.detection import registry, unpack
 from farwatch.domain.catalogue import CATALOGUE
 from farwatch.domain.hosts import Host
 from farwatch.domain.rules import Comparison, Condition, Rule
@@ -67,3 +68,16 @@ def test_what_rules_remember_of_series_that_come_and_go_is_forgotten_after_a_day
     remembered = memory.rules[rule.id]
     assert 'disk.used_percent{mount="/"}' in remembered
     assert len(remembered) <= 26
+
+
+def test_detectors_of_a_host_whose_containers_come_and_go_keep_what_they_know_of_the_rest() -> None:
+    memory, lasting = Memory(), SeriesKey("cpu.percent")
+    for minute in range(40):
+        passing = tuple(
+            SeriesKey.of("net.errors_per_second", {"interface": f"veth{minute}-{n}"}) for n in range(30)
+        )
+        send(memory, (lasting, *passing), START + minute * MINUTE)
+    detectors = memory.detectors["default"]
+    state = unpack(registry.get("default"), detectors.state)
+    assert len(state) == len(detectors.series) <= 600
+    assert state["calibration"]["seen"][detectors.series.index(lasting)] == 40

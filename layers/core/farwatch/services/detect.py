@@ -106,18 +106,22 @@ def _fold(
     thresholds: Mapping[SeriesKey, float],
 ) -> list[Anomaly]:
     detector = registry.get(name)
-    known = {key: index for index, key in enumerate(memory.series)}
-    fresh = [key for key in block.series if key not in known]
     try:
         state = unpack(detector, memory.state) if memory.state else detector.new_state(0)
     except StateError:
         state = detector.new_state(0)
-    if len(state) != len(memory.series) or len(memory.series) + len(fresh) > MAX_SERIES:
-        memory.series, known, fresh, state = [], {}, list(block.series), detector.new_state(0)
+    if len(state) != len(memory.series):
+        memory.series, state = [], detector.new_state(0)
+    sent, kept = set(block.series), set(memory.series)
+    if len(sent | kept) > MAX_SERIES:
+        # What is not sent now makes room: most of it belonged to containers and processes that are gone.
+        stay = [index for index, key in enumerate(memory.series) if key in sent]
+        memory.series, state = [memory.series[index] for index in stay], state[stay]
+    fresh = [key for key in block.series if key not in kept]
     if fresh:
         state = np.concatenate([state, detector.new_state(len(fresh))])
-        known.update({key: len(memory.series) + index for index, key in enumerate(fresh)})
         memory.series = memory.series + fresh
+    known = {key: index for index, key in enumerate(memory.series)}
     values = np.full((len(block.times), len(memory.series)), np.nan)
     values[:, np.array([known[key] for key in block.series])] = block.values
     scores = detector.fold(state, block.times / 1000.0, values)
