@@ -242,6 +242,24 @@ def test_every_detector_runs_on_demand_and_finds_what_sticks_out(
     assert listed() == []
 
 
+def test_a_range_of_which_only_minutes_are_kept_is_run_on_minutes(made: Container, now: int) -> None:
+    minutes = now // 60_000 * 60_000 - np.arange(600)[::-1] * 60_000 - 3_600_000
+    values = 20 + np.random.default_rng(2).normal(0, 1, 600)
+    values[500] += 60.0
+    made.adapters.metric_store.write_history("host_a", SampleBlock(minutes, (CPU,), values[:, None]), 60)
+    recent = now - np.arange(600)[::-1] * 5000
+    made.adapters.metric_store.write("host_a", SampleBlock(recent, (CPU,), values[:, None]), now)
+    asked = {"host_id": "host_a", "metric": "cpu.percent", "from": int(minutes[300])}
+    for to, rows in ((int(minutes[-1]), 299), (now, 300)):
+        status, body = call("POST", "/api/v1/anomalies/detect", body={**asked, "to": to})
+        assert status == 200
+        assert (body["step_s"], body["times"][0]) == (60, int(minutes[300]))
+        assert len(body["times"]) >= rows
+        assert int(minutes[500]) in [item["at"] for item in body["found"]]
+    _, body = call("POST", "/api/v1/anomalies/detect", body={**asked, "from": int(recent[0]), "to": now})
+    assert (body["step_s"], len(body["times"])) == (0, 599)
+
+
 def test_running_a_detector_says_what_is_wrong_with_the_question(
     made: Container, now: int, function: Invoked
 ) -> None:

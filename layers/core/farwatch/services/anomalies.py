@@ -33,6 +33,8 @@ MAX_SAMPLES = 5000
 
 MAX_RANGE_MS = 30 * 86_400_000
 _DAY_MS = 86_400_000
+_LAG_MS = 2 * MINUTE * 1000
+"""Samples that begin no later than this reach back far enough; the newest minute may be as old."""
 _BEFORE, _BEFORE_SLOW, _SHOWN, _AFTER = 1500, 600, 120, 60
 """Samples that the detector learns from, fewer where it is slow, and those shown before and after an anomaly."""
 
@@ -118,6 +120,12 @@ class Anomalies:
             raise NotFound(f"there is no host {host_id}", code="unknown_host")
         step_s = _step(start, end, host.interval_s, now)
         times, values = self._read(host_id, key, start, end, step_s)
+        if step_s == 0 and (not times or times[0] - start > _LAG_MS):
+            # History that was brought along, or of days when the host was sampled faster, may be there as minutes only.
+            buckets = _buckets(start, end)
+            older = self._read(host_id, key, start, end, buckets)
+            if older[0] and (not times or times[0] - older[0][0] > max(buckets * 1000, _LAG_MS)):
+                step_s, (times, values) = buckets, older
         if not times:
             raise InvalidInput(
                 "there are no samples of this series in the range",
@@ -231,6 +239,10 @@ def _step(start: int, end: int, interval_s: float, now: int) -> int:
     raw_kept = now - start <= Retention().raw_days * _DAY_MS
     if raw_kept and (end - start) / 1000 / interval_s <= MAX_SAMPLES:
         return 0
+    return _buckets(start, end)
+
+
+def _buckets(start: int, end: int) -> int:
     return next(step for step in (60, 300, 600) if (end - start) / 1000 / step <= MAX_SAMPLES)
 
 
