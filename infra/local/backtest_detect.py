@@ -2,15 +2,16 @@
 
 import argparse
 import csv
-import json
 import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,9 @@ from farwatch.detection.host import HostDetector
 from infra.local.nab_scoring import PROFILES, NabTotals, Windows
 
 FloatArray = NDArray[np.float64]
+
+FARTHEST = 1e11
+"""Seconds since 1970 beyond which a number must be something finer: in seconds it is the year 5138, in milliseconds 1973."""
 
 BLOCK_COLUMNS = 256
 """Columns scored side by side: files are independent, and many columns at once cost little more than one."""
@@ -44,8 +48,9 @@ def read(path: Path) -> Table:
     """Return the file's timestamps and value columns; raise ``UnreadableError`` naming the line that is
     wrong.
 
-    The first column is the time (ISO 8601, with a space or a T, or seconds since 1970), a column called
-    ``label`` or ``anomaly_score`` is not a value. An empty cell or ``NaN`` is a sample that was not taken.
+    The first column is the time (ISO 8601, with a space or a T, or the time since 1970 in seconds, milli-, micro-
+    or nanoseconds), a column called ``label`` or ``anomaly_score``, or not called anything, is not a value. An empty
+    cell or ``NaN`` is a sample that was not taken. Without a header the columns are ``value``, or ``value_1`` and so on.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -55,21 +60,25 @@ def read(path: Path) -> Table:
 
 
 def _parse(path: Path, rows: Iterator[list[str]]) -> Table:
-    header = next(rows, [])
-    if len(header) < 2:
-        raise UnreadableError(f"{path}:1: expected a header with a time column and at least one value column")
-    skip = {"label", "anomaly_score"}
-    keep = [
-        i for i, name in enumerate(header) if i and name not in skip and not name.startswith("anomaly_score.")
-    ]
+    first = next(rows, [])
+    if len(first) < 2:
+        raise UnreadableError(
+            f"{path}:1: expected a header with a time column and at least one value column, separated by commas"
+        )
+    header, numbered = first, enumerate(rows, start=2)
+    if _is_sample(first):
+        several = len(first) > 2
+        header = ["timestamp", *(f"value_{i}" if several else "value" for i in range(1, len(first)))]
+        numbered = enumerate(chain([first], rows), start=1)
+    keep = [i for i, name in enumerate(header) if i and _is_value(name.strip().lower())]
     if not keep:
         raise UnreadableError(f"{path}:1: no value column among {', '.join(header)}")
     stamps: list[str] = []
     cells: list[list[str]] = []
     times: list[float] = []
     values: list[list[float]] = []
-    for line, row in enumerate(rows, start=2):
-        if not row:
+    for line, row in numbered:
+        if not any(cell.strip() for cell in row):
             continue
         if len(row) < len(header):
             raise UnreadableError(f"{path}:{line}: {len(row)} cells under a header of {len(header)}")
@@ -81,18 +90,38 @@ def _parse(path: Path, rows: Iterator[list[str]]) -> Table:
     return Table(path, stamps, cells, names, np.array(times), np.array(values).reshape(len(times), len(keep)))
 
 
-def _seconds(path: Path, line: int, text: str) -> float:
+def _is_value(name: str) -> bool:
+    return name not in {"", "label", "anomaly_score"} and not name.startswith("anomaly_score.")
+
+
+def _is_sample(row: Sequence[str]) -> bool:
+    """Return whether what should be the header is a sample already: a time, and numbers."""
     try:
-        moment = datetime.fromisoformat(text.strip())
+        _seconds(Path(), 1, row[0])
+        return not any(math.isnan(_number(Path(), 1, cell)) for cell in row[1:])
+    except UnreadableError:
+        return False
+
+
+def _seconds(path: Path, line: int, text: str) -> float:
+    """Return the time in seconds since 1970. Eight digits are a date, other numbers count from 1970, large ones in
+    units so small that they do not lie beyond the year 5000."""
+    text = text.strip()
+    try:
+        number = float(text)
     except ValueError:
+        number = math.nan
+    if math.isnan(number) or len(text) == len("20240131"):
         try:
-            number = float(text)
+            moment = datetime.fromisoformat(text)
         except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise UnreadableError(f"{path}:{line}: {text!r} is not a time") from None
-        return number
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            pass
+        else:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        if abs(number) < FARTHEST * unit:
+            return number / unit
+    raise UnreadableError(f"{path}:{line}: {text!r} is not a time")
 
 
 def _number(path: Path, line: int, text: str) -> float:
@@ -102,6 +131,17 @@ def _number(path: Path, line: int, text: str) -> float:
         return float(text)
     except ValueError:
         raise UnreadableError(f"{path}:{line}: {text!r} is not a number") from None
+
+
+def read_labels(path: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return the labelled windows of each file, (first, last) times as text; raise ``UnreadableError`` for anything else."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, list[tuple[str, str]]])
+        for text in chain.from_iterable(chain.from_iterable(found.values())):
+            datetime.fromisoformat(text)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{path}: {error}") from error
+    return found
 
 
 def score(tables: Sequence[Table], detector_name: str) -> list[tuple[FloatArray, FloatArray]]:
@@ -171,8 +211,13 @@ def backtest(
     line.
     """
     registry.get(detector)
-    windows = json.loads(labels.read_text(encoding="utf-8")) if labels else {}
-    found = sorted(path for path in source.rglob("*.csv") if path.is_file())
+    windows = read_labels(labels) if labels else {}
+    written = out.resolve()
+    found = sorted(
+        path
+        for path in source.rglob("*")
+        if path.suffix.lower() == ".csv" and path.is_file() and written not in path.resolve().parents
+    )
     if not found:
         print(f"no *.csv below {source}", file=sys.stderr)
         return 1
@@ -197,6 +242,8 @@ def backtest(
     print(f"{len(tables)} files, {samples:,} samples scored in {spent:.1f} s")
     if report:
         print("\n".join(sorted(lines)))
+        if labels and not totals.windows:
+            print(f"no window of {labels} lies in the judged part of these files: no NAB score")
         for profile in PROFILES if totals.windows else ():
             print(f"NAB {profile} at threshold {DEFAULT_THRESHOLD}: {totals.score(profile):.1f}")
     return 1 if failed else 0
@@ -227,7 +274,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.source.is_dir():
         print(f"{options.source} is not a folder", file=sys.stderr)
         return 1
-    return backtest(options.source, options.out, options.detector, options.report, options.labels)
+    if options.out.resolve() == options.source.resolve():
+        print(
+            f"--out {options.out} would overwrite the files that are read: choose another folder",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        return backtest(options.source, options.out, options.detector, options.report, options.labels)
+    except (UnreadableError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
