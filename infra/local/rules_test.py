@@ -33,6 +33,7 @@ PASSED, FAILED, UNUSABLE = 0, 1, 2
 MOST_DAYS = 7
 _START_MS = 3_600_000
 _MAX_SAMPLES = 100_000
+_LONGEST_S = 366 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TOKEN = re.compile(
     r"(?P<value>_|-?\d+(?:\.\d+)?(?:e-?\d+)?)(?P<step>[+-]\d+(?:\.\d+)?)?(?:x(?P<count>\d{1,6}))?"
@@ -98,11 +99,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data", metavar="DIR", help="data folder of the running installation")
     asked = parser.parse_args(argv)
     try:
-        found = load(asked.file.read_text())
+        found = load(asked.file.read_text(encoding="utf-8"))
         if asked.history:
             return _replay_history(found, asked.history, asked.days, asked.data)
         failures = [line for test in found.tests for line in run(found, test)]
-    except (OSError, UnusableError) as error:
+    except (OSError, UnicodeDecodeError, UnusableError) as error:
         sys.stderr.write(f"{asked.file}: {error}\n")
         return UNUSABLE
     if not found.tests:
@@ -200,7 +201,10 @@ def _seconds(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
         raise UnusableError(f"{text!r} is no duration: write 30s, 5m, 1h30m or 2d")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST_S:
+        raise UnusableError(f"{text!r} is more than a year")
+    return seconds
 
 
 def _shown(rule: str, labels: Sequence[tuple[str, str]]) -> str:
@@ -274,7 +278,9 @@ def _report(rule: Rule, seen: Preview) -> list[str]:
     pace = "minute by minute" if seen.step_s else "every sample"
     groups = len(seen.episodes)
     lines = [f"{rule.name}: {often} ({groups} series, {seen.samples:,} values, {pace})"]
-    if not seen.applies:
+    if not rule.enabled:
+        lines.append("  it is switched off: once saved, it would watch nothing")
+    elif not seen.applies:
         lines.append("  its host_labels do not choose this host: once saved, it would not watch it")
     firings.sort(key=lambda one: one[1].fired_at)
     return lines + [f"  {_told(key, firing)}" for key, firing in firings]

@@ -100,6 +100,15 @@ def test_a_rule_for_other_hosts_and_one_without_samples_say_so(
     assert lines[-1].startswith("Fans stand still: nothing to replay, the host has no samples of fan.rpm")
 
 
+def test_a_rule_that_is_switched_off_is_replayed_and_said_to_be_off(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(file).write_text(RULES.replace("name: CPU is busy", "name: CPU is busy\n    enabled: false"))
+    lines = said(capsys, file, "--history", "web-1", "--days", "0.03")
+    assert lines[1].startswith("CPU is busy: would have fired once")
+    assert lines[2] == "  it is switched off: once saved, it would watch nothing"
+
+
 @pytest.mark.parametrize(
     ("host", "words"), [("wbe-1", "there are: twin, twin, web-1"), ("twin", "host_b, host_c")]
 )

@@ -40,6 +40,8 @@ def test_a_failure_shows_what_is_missing_and_what_is_too_much(
         ("at: 5m40s", "at: soon", "'soon' is no duration"),
         ("{rule: CPU is busy}", "{rule: CPU is bored}", "rules that are not in the file"),
         ("interval: 10s", "interval: 0s", "longer than nothing"),
+        ("interval: 10s", f"interval: {'9' * 20}d", "more than a year"),
+        ("at: 5m40s", f"at: {'9' * 400}d", "more than a year"),
     ],
 )
 def test_an_unusable_file_is_told_apart_from_a_failed_test(
@@ -50,6 +52,15 @@ def test_an_unusable_file_is_told_apart_from_a_failed_test(
     (tmp_path / "rules.yaml").write_text(text.replace(old, new))
     assert main([str(tmp_path / "rules.yaml")]) == UNUSABLE
     assert said in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_text_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules.yaml").write_bytes(b"rules: \xff\xfe")
+    assert main([str(tmp_path / "rules.yaml")]) == UNUSABLE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'rules.yaml'}: ")
 
 
 def test_a_file_without_tests_proves_nothing(tmp_path: Path) -> None:
