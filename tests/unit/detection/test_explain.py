@@ -44,6 +44,39 @@ def test_a_new_value_between_known_ones_neither_rose_nor_fell():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "unit", "words"),
+    [
+        (5.001, 4.99999975, 5.00000025, "", ": 5.001, expected 5,"),
+        (50.0001, 50.0, 50.0, "%", ": 50.0001 %, expected 50 %,"),
+        (1_000_000_003_999.0, 999_999_999_997.0, 1_000_000_000_002.0, "B", "expected 931.32257 GiB,"),
+        (0.001, -5e-11, 5e-11, "%", ": 0.001 %, expected 0 %,"),
+        (0.25, -0.05, 0.13, "s", ": 0.25 s, expected -0.05 to 0.13 s,"),
+        (90.04, 20.0, 90.0, "%", ": 90.04 %, expected 20 to 90 %,"),
+        (1e300, 1e14, 2e14, "", ": 1e+300, expected 100,000,000,000,000 to 200,000,000,000,000,"),
+        (4.0, -0.0, 1.0, "", ": 4, expected 0 to 1,"),
+    ],
+)
+def test_a_value_outside_the_range_reads_differently_from_it(value, low, high, unit, words):
+    assert words in say(one(Pattern.SPIKE, low=low, high=high), value=value, unit=unit).text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 second"),
+        (59.7, "1 minute"),
+        (3590, "1 hour"),
+        (86_000, "1 day"),
+        (6.8 * 86_400, "1 week"),
+        (365 * 86_400, "1 year"),
+        (5400, "2 hours"),
+    ],
+)
+def test_a_duration_is_not_told_in_as_many_as_make_the_next_unit(seconds, words):
+    assert duration(seconds) == words
+
+
 def test_since_when_is_told_once_it_has_lasted():
     assert say(one(Pattern.SHIFT, since=10_000.0 - 7200.0)).text.endswith("for 2 hours.")
     assert "for " not in say(one(Pattern.SHIFT, since=10_000.0)).text

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from farwatch.detection.interface import Pattern, Scores
 from farwatch.domain.units import show
@@ -20,6 +21,9 @@ _PHRASES = {
 
 _BETWEEN = "took a value it has not had before, between those it has had"
 """Of a spike or dip inside the expected range: neither high nor low, only new."""
+
+_NOISE = 1e-6
+"""An end of the range smaller than this, and than this part of the value or of the other end, is nought."""
 
 _UNITS = (
     (86400.0 * 365.25, "year"),
@@ -72,9 +76,10 @@ def explain(
     every = float(scores.rarity[row, column]) * interval
     inside = low is not None and high is not None and low <= value <= high
     phrase = _BETWEEN if inside and pattern in {Pattern.SPIKE, Pattern.DIP} else _PHRASES[pattern]
-    parts = [f"{name} {phrase}: {show(value, unit)}"]
-    if low is not None and high is not None:
-        parts.append(f"{'within' if inside else 'expected'} {_range(low, high, unit)}")
+    said, usual = _told_apart(value, low, high, unit)
+    parts = [f"{name} {phrase}: {said}"]
+    if usual:
+        parts.append(f"{'within' if inside else 'expected'} {usual}")
     if pattern is not Pattern.NONE:
         parts.append(f"seen about once in {duration(every)}")
     if since is not None and time - since >= interval:
@@ -84,9 +89,9 @@ def explain(
 
 def duration(seconds: float) -> str:
     """Return ``seconds`` in the largest unit that fits, rounded: "3 weeks", "1 hour", "40 seconds"."""
-    for size, name in _UNITS:
-        if seconds >= size:
-            count = round(seconds / size)
+    for (size, name), (finer, _) in pairwise((*_UNITS, (1.0, "second"))):
+        if seconds >= size - finer / 2:
+            count = max(round(seconds / size), 1)
             return f"{count} {name}{'s' if count != 1 else ''}"
     count = max(round(seconds), 1)
     return f"{count} second{'s' if count != 1 else ''}"
@@ -97,8 +102,24 @@ def _known(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-def _range(low: float, high: float, unit: str) -> str:
-    """Return both ends, the unit once where it is the same: "10 to 20 %", "200 KiB/s to 1.5 MiB/s"."""
-    first, last = show(low, unit), show(high, unit)
+def _told_apart(value: float, low: float | None, high: float | None, unit: str) -> tuple[str, str]:
+    """Return the value and the range in words, the range empty where it is not known: with three digits, or as many as it
+    takes to tell a value outside from the end it is beyond."""
+    if low is None or high is None:
+        return show(value, unit), ""
+    noise = _NOISE * min(max(abs(value), abs(low), abs(high)), 1.0)
+    low, high = (0.0 if abs(end) < noise else end for end in (low, high))
+    beyond = low if value < low else high if value > high else None
+    digits = 3
+    if beyond is not None:
+        digits = next((n for n in range(3, 12) if show(value, unit, n) != show(beyond, unit, n)), 12)
+    return show(value, unit, digits), _range(show(low, unit, digits), show(high, unit, digits))
+
+
+def _range(first: str, last: str) -> str:
+    """Return both ends, the unit once where it is the same: "10 to 20 %", "200 KiB/s to 1.5 MiB/s"; one where both read the
+    same: "5 %"."""
+    if first == last:
+        return last
     number, _, name = first.partition(" ")
     return f"{number if name and last.endswith(f' {name}') else first} to {last}"

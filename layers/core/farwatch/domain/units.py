@@ -10,6 +10,9 @@ _SUFFIXES = (
     ("celsius", "°C"),
     ("milliseconds", "ms"),
 )
+_AGES_S = 1e12
+"""Seconds beyond which days say nothing: thirty thousand years."""
+
 _IEC = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
@@ -22,16 +25,16 @@ def unit_of(metric: str) -> str:
     return next((unit for suffix, unit in _SUFFIXES if metric.endswith(suffix)), "")
 
 
-def show(value: float, unit: str) -> str:
-    """Return ``value`` with its unit in three significant digits or so: ``97.3 %``, ``1.5 GiB/s``, ``2 h 5 min``."""
+def show(value: float, unit: str, digits: int = 3) -> str:
+    """Return ``value`` with its unit in ``digits`` significant digits or so: ``97.3 %``, ``1.5 GiB/s``, ``2 h 5 min``."""
     if unit in ("B", "B/s"):
         scaled, step = abs(value), 0
-        while scaled >= 1024 and step < len(_IEC) - 1:
+        while scaled >= 1023.5 and step < len(_IEC) - 1:
             scaled, step = scaled / 1024, step + 1
-        return f"{'-' if value < 0 else ''}{_digits(scaled)} {_IEC[step]}{unit}"
-    if unit == "s":
+        return f"{'-' if value < 0 else ''}{_digits(scaled, digits)} {_IEC[step]}{unit}"
+    if unit == "s" and 60 <= abs(value) < _AGES_S:
         return duration(value)
-    return f"{_digits(value)} {unit}".strip() if unit != "/s" else f"{_digits(value)}/s"
+    return f"{_digits(value, digits)} {unit}".strip() if unit != "/s" else f"{_digits(value, digits)}/s"
 
 
 def duration(seconds: float) -> str:
@@ -66,7 +69,14 @@ def _estimate(seconds: float) -> tuple[int, str]:
     return round(seconds / 86_400), "d"
 
 
-def _digits(value: float) -> str:
-    if abs(value) >= 100 or value == int(value):
+def _digits(value: float, digits: int) -> str:
+    value += 0.0  # which turns -0.0 into 0.0
+    size = abs(value)
+    if size >= 1e15:
+        return f"{value:.{digits}g}"
+    if value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    if size < 10:
+        return f"{value:.{digits}g}"
+    text = f"{value:,.{max(digits - len(str(int(size))), 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
