@@ -204,6 +204,20 @@ def test_a_host_survives_any_values(values):
     assert finite_state(state)
 
 
+@pytest.mark.parametrize("tiny", [5e-324, 1e-200, -1e-100, 1e-50, 1e-30])
+def test_a_metric_that_has_faded_to_next_to_nothing_does_not_blind_the_host_score(tiny):
+    values = calm(700, 4)
+    values[:, 0] = tiny
+    values[::2, 1] = tiny
+    values[650:, 2:] += 30.0
+    detector = HostDetector(4)
+    state = detector.new_state()
+    scores = detector.fold(state, clock(700), values)
+    assert np.isfinite(scores.score).all()
+    assert scores.score[650:660].max() > DEFAULT_THRESHOLD
+    assert finite_state(state)
+
+
 def test_a_host_with_more_metrics_than_are_watched_directly_keeps_a_bounded_state():
     small, large = HostDetector(40), HostDetector(400)
     assert large.dtype.itemsize - small.dtype.itemsize < 360 * 3072

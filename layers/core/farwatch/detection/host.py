@@ -50,6 +50,9 @@ FLOOR = 0.05
 CLIP = 30.0
 """No standardised value counts for more than this."""
 
+SMALLEST = 1e-60
+"""What is closer to nought than this is nought: its square would be, and nothing can be divided by that."""
+
 SAME = 0.01
 """Windows of a metric that differ by less than this part of its standard deviation are the same."""
 
@@ -148,6 +151,7 @@ class HostDetector:
             if 0.0 < fields["late"] < PATIENCE:
                 continue
             x = np.clip(np.where(taken, values[row], 0.0), -1e15, 1e15)
+            x[np.abs(x) < SMALLEST] = 0.0
             if fields["count"] == 0.0 or now < fields["began"]:
                 fields["began"] = now
             score[row], blame[row] = self._step(fields, now, x, taken)
