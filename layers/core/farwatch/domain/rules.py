@@ -117,8 +117,9 @@ class GroupState:
     """One rule's state for one group. Times are epoch ms.
 
     ``since`` is when the phase began, ``started_at`` when the episode's condition first held, ``sent_at`` when the firing
-    signal was last sent, ``windows`` the (time, value) pairs of each condition that looks back, by its index. ``flaps`` is
-    the flap count and ``ended_at`` when the last episode ended.
+    signal was last sent, ``windows`` the (time, value) pairs of each condition that looks back, by its place and metric: a
+    rule that is edited must not see the values of another metric as its own. ``flaps`` is the flap count and ``ended_at``
+    when the last episode ended.
     """
 
     phase: Phase = Phase.OK
@@ -126,7 +127,7 @@ class GroupState:
     started_at: int = 0
     sent_at: int = 0
     at: int = 0
-    windows: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    windows: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     flaps: int = 0
     ended_at: int = 0
 
@@ -191,7 +192,11 @@ def _measure(
 ) -> float | None:
     if value is None or condition.measure not in WINDOWED:
         return value
-    window = state.windows.setdefault(index, [])
+    place = f"{index} {condition.metric}"
+    if place not in state.windows:
+        for other in [key for key in state.windows if key.startswith(f"{index} ")]:
+            del state.windows[other]
+    window = state.windows.setdefault(place, [])
     remember(window, at, value, condition.window_s)
     if condition.measure is Measure.CHANGE:
         return change_per_hour(window, condition.window_s)
