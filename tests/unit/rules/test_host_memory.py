@@ -12,6 +12,7 @@ from farwatch.domain.hosts import Host
 from farwatch.domain.rules import Comparison, Condition, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
+from farwatch.services.detect import Sensitivity
 from farwatch.services.evaluation import Memory, evaluate
 
 START = 1_790_000_000_000
@@ -23,10 +24,16 @@ FIRST_OF_AN_AGENT = tuple(
 """What an agent sends that has just started: rates and shares of time take a second sample."""
 
 
-def send(memory: Memory, series: tuple[SeriesKey, ...], at: int, rules: Sequence[Rule] = ()) -> None:
+def send(
+    memory: Memory,
+    series: tuple[SeriesKey, ...],
+    at: int,
+    rules: Sequence[Rule] = (),
+    sensitivity: Sensitivity | None = None,
+) -> None:
     rng = np.random.default_rng(at)
     block = SampleBlock(np.array([at]), series, rng.normal(50.0, 5.0, (1, len(series))))
-    evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, rules, at)
+    evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, rules, at, sensitivity)
 
 
 HOST = Host(
@@ -81,3 +88,14 @@ def test_detectors_of_a_host_whose_containers_come_and_go_keep_what_they_know_of
     state = unpack(registry.get("default"), detectors.state)
     assert len(state) == len(detectors.series) <= 600
     assert state["calibration"]["seen"][detectors.series.index(lasting)] == 40
+
+
+def test_a_detector_keeps_what_it_knows_of_metrics_that_are_sent_with_some_batches_only() -> None:
+    memory, often, seldom = Memory(), SeriesKey("cpu.percent"), SeriesKey("backup.seconds")
+    chosen = Sensitivity([("backup.*", "zscore")])
+    for minute in range(41):
+        send(memory, (often,) if minute % 5 else (often, seldom), START + minute * MINUTE, (), chosen)
+    state = unpack(registry.get("zscore"), memory.detectors["zscore"].state)
+    assert state["calibration"]["seen"].tolist() == [9]
+    send(memory, (often,), START + 41 * MINUTE, (), Sensitivity())
+    assert list(memory.detectors) == ["default"]

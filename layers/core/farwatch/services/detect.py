@@ -93,8 +93,10 @@ def detect(
             )
             memory = memories.setdefault(name, DetectorMemory())
             found += _fold(name, memory, part, host, sensitivity.thresholds)
-    for unused in memories.keys() - by_detector.keys():
-        del memories[unused]
+    for name in memories.keys() - by_detector.keys():
+        # Nobody's any more, or only not in this block: some metrics are sent more seldom than others.
+        if all(sensitivity.detector_of(key.metric) != name for key in memories[name].series):
+            del memories[name]
     return sorted(found, key=lambda anomaly: anomaly.at)
 
 
