@@ -76,6 +76,19 @@ def test_it_warns_only_when_many_metrics_and_the_host_as_a_whole_are_unusual() -
         assert episode.warning is warns
 
 
+def test_a_host_with_more_cores_than_an_episode_remembers_series_has_one_all_the_same() -> None:
+    cores = [
+        Anomaly("host_a", SeriesKey.of("cpu.core_percent", {"core": str(core)}), "default", START, 99.0, 0.6,
+                0.0, 50.0, "spike", "It rose.", START)
+        for core in range(MOST_SERIES + 24)
+    ]  # fmt: skip
+    episode = Episode()
+    rest = [unusual(number, START, 0.55) for number in range(TOGETHER_TO_WARN - 1)]
+    assert advance(episode, [*cores, *rest], WILD, START) is EpisodeChange.BEGAN
+    assert episode.warning
+    assert len(episode.ranked()) == MOST_SERIES
+
+
 def test_a_warning_does_not_tremble() -> None:
     episode = Episode()
     begin(episode, TOGETHER_TO_WARN, START)

@@ -7,6 +7,7 @@ host as a whole behaves unusually too, and has for a while.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -111,7 +112,7 @@ def advance(episode: Episode, anomalies: Sequence[Anomaly], host: HostScore, now
     for anomaly in anomalies:
         text = anomaly.key.text()
         strongest = episode.recent.get(text)
-        if strongest is None and len(episode.recent) >= MOST_SERIES:
+        if strongest is None and not _has_room(episode, anomaly.key.metric):
             continue
         if strongest is None or anomaly.score >= strongest.score or anomaly.at - strongest.at > RECENT_MS:
             episode.recent[text] = anomaly
@@ -132,6 +133,24 @@ def advance(episode: Episode, anomalies: Sequence[Anomaly], host: HostScore, now
         episode.warning = True
         return EpisodeChange.ROSE
     return EpisodeChange.GOES_ON
+
+
+def _has_room(episode: Episode, metric: str) -> bool:
+    """Return whether one more series can be remembered. A metric not seen yet takes the place of the weakest series of the
+    metric that has most: it is metrics that make an episode, and a host may have more cores than there are places.
+    """
+    if len(episode.recent) < MOST_SERIES:
+        return True
+    held = Counter(anomaly.key.metric for anomaly in episode.recent.values())
+    crowd, size = held.most_common(1)[0]
+    if metric in held or size == 1:
+        return False
+    weakest = min(
+        (anomaly for anomaly in episode.recent.values() if anomaly.key.metric == crowd),
+        key=lambda anomaly: anomaly.score,
+    )
+    del episode.recent[weakest.key.text()]
+    return True
 
 
 def counts_from(episode: Episode, now: int) -> int:
