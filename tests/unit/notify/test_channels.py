@@ -341,6 +341,10 @@ def test_which_addresses_may_be_posted_to(url: str, good: bool) -> None:
             "cpu.percent is unusual on web-3 for 2 min: stress (pid 4242) uses 93 %",
         ),
         ({"kind": SignalKind.SILENCE, "title": "web-3 is silent", "metric": None}, "web-3 is silent"),
+        (
+            {"title": "CPU is not sent", "value": 180.0, "unit": "s", "evidence": {"measure": "silent_s"}},
+            "CPU is not sent on web-3 for 2 min",
+        ),
     ],
 )
 def test_the_headline_names_trouble_host_duration_and_cause(changes: dict[str, Any], words: str) -> None:
@@ -372,6 +376,10 @@ def test_durations_in_words(milliseconds: int, words: str) -> None:
         (63.95, "celsius", "64 °C"),
         (1234.5, None, "1234"),
         (2e6, "bytes_per_second", "2 MB/s"),
+        (999_600.0, "bytes", "1 MB"),
+        (-0.0, "celsius", "0 °C"),
+        (1e300, "percent", "1e+300 %"),
+        (1e300, "bytes", "1e+288 TB"),
     ],
 )
 def test_quantities_in_words(value: float, unit: str | None, words: str) -> None:

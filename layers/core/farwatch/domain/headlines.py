@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from farwatch.domain.measures import Measure
 from farwatch.domain.samples import TopProcess
 from farwatch.domain.signals import Signal, SignalKind
 
 TITLE_LENGTH = 200
+_LONG = 1e15  # more digits than these are read by nobody
 _BLAMED_CPU_PERCENT = 20.0  # below this no single process is the cause worth naming
 _BLAMED_MEMORY_BYTES = 200_000_000
 
@@ -51,14 +53,20 @@ def headline(signal: Signal) -> str:
     lasted = signal.at - signal.started_at
     if signal.kind is not SignalKind.SILENCE and lasted >= 60_000:
         subject = f"{subject} for {duration(lasted)}"
-    return one_line(subject + _cause(signal), TITLE_LENGTH)
+    cause = "" if _on_silence(signal) else _cause(signal)
+    return one_line(subject + cause, TITLE_LENGTH)
 
 
 def _subject(signal: Signal) -> str:
     noun = _noun(signal.metric, signal.labels)
-    if signal.kind is not SignalKind.RULE or noun is None or signal.value is None:
+    if signal.kind is not SignalKind.RULE or noun is None or signal.value is None or _on_silence(signal):
         return signal.title
     return f"{noun} {quantity(signal.value, signal.unit)}"
+
+
+def _on_silence(signal: Signal) -> bool:
+    """Return whether a rule fired because the series is not sent: its value is then a time, and no process caused it."""
+    return signal.evidence.get("measure") == Measure.SILENT
 
 
 def _noun(metric: str | None, labels: Mapping[str, str]) -> str | None:
@@ -102,8 +110,9 @@ def quantity(value: float, unit: str | None) -> str:
     """Return a value with its unit as people write it: ``97 %``, ``1.5 GB``, ``64 °C``."""
     if unit in ("bytes", "bytes_per_second", "B"):
         return _bytes(value) + ("/s" if unit == "bytes_per_second" else "")
-    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    if unit in ("percent", "%"):
+    value += 0.0  # which turns -0.0 into 0.0
+    text = f"{value:.0f}" if 100 <= abs(value) < _LONG else f"{value:.3g}"
+    if unit in ("percent", "%") and abs(value) < _LONG:
         text = f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}"
     symbol = _UNITS.get(unit or "", unit or "")
     return f"{text} {symbol}".strip()
@@ -111,8 +120,8 @@ def quantity(value: float, unit: str | None) -> str:
 
 def _bytes(value: float) -> str:
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(value) < 1000 or unit == "TB":
-            return f"{value:.3g} {unit}" if abs(value) < 1000 else f"{value:.0f} {unit}"
+        if abs(value) < 999.5 or unit == "TB":
+            return f"{value:.0f} {unit}" if 999.5 <= abs(value) < _LONG else f"{value:.3g} {unit}"
         value /= 1000
     raise AssertionError("unreachable: the last unit always answers")
 
