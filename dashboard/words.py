@@ -82,9 +82,9 @@ def amount(value: float | None, unit: str = "", *, finer: int = 0) -> str:
     """
     if value is None:
         return "–"
-    if unit == "s":
+    if unit == "s" and (abs(value) >= 60 or value == int(value)):
         return ago(value)
-    if unit in {"%", "°C", "ms"}:
+    if unit in {"%", "°C", "ms", "s"}:
         return f"{_digits(value, finer)} {unit}"
     base, names = (1024.0, _BINARY) if unit.startswith("B") else (1000.0, _DECIMAL)
     step = 0
@@ -97,6 +97,8 @@ def amount(value: float | None, unit: str = "", *, finer: int = 0) -> str:
 
 def _digits(value: float, finer: int = 0) -> str:
     size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
     places = finer + (0 if size >= 100 else 1 if size >= 10 else 2)
     text = f"{value:.{places}f}"
     if places:

@@ -192,16 +192,19 @@ def _try(rule: dict[str, Any], host_id: str, days: int) -> None:
     )
     pace = "every sample" if found["step_s"] == 0 else f"means of {interval(found['step_s'])}"
     st.markdown(f"It would **{times}**. Looked at: {pace}; nothing was saved or sent.")
-    if not found["applies"]:
+    if not rule.get("enabled", True):
+        st.caption("The rule is switched off: it was tried all the same.")
+    elif not found["applies"]:
         st.caption("The rule's labels do not choose this host: it was tried on it all the same.")
     if firings:
-        _firings(firings[:MOST_FIRINGS], end)
+        _firings(firings[:MOST_FIRINGS], end, rule["conditions"][0].get("measure"))
     if count > MOST_FIRINGS:
         st.caption(f"The newest {MOST_FIRINGS} are listed.")
 
 
-def _firings(firings: list[tuple[dict[str, Any], dict[str, Any]]], end: int) -> None:
+def _firings(firings: list[tuple[dict[str, Any], dict[str, Any]]], end: int, measure: str | None) -> None:
     units = {metric["name"]: metric.get("unit", "") for metric in catalogue()}
+    silent = measure == "silent_s"  # then the value is the length of the silence
     zone = context.timezone()
     rows = [
         Row(
@@ -212,7 +215,7 @@ def _firings(firings: list[tuple[dict[str, Any], dict[str, Any]]], end: int) -> 
                 if firing["resolved_at"]
                 else "still open",
                 series_name(group["metric"], group["labels"]),
-                amount(firing["value"], units.get(group["metric"], "")),
+                amount(firing["value"], "s" if silent else units.get(group["metric"], "")),
             ],
         )
         for number, (group, firing) in enumerate(firings)

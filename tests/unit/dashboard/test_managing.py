@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard import components as dashboard_components
 from dashboard.components import Row
 from dashboard.pages.health import PARTS
 from farwatch.services.health import findings
@@ -220,6 +221,31 @@ def test_a_rule_is_tried_on_a_hosts_history_and_nothing_is_saved(
     assert not {"id", "stock"} & set(body["rule"])
     assert any("have opened 2 times" in one.value for one in app.markdown)
     assert any("do not choose this host" in one.value for one in app.caption)
+
+
+def test_the_trial_of_a_rule_on_silence_that_is_off_says_how_long_it_was_silent_and_that_it_is_off(
+    api: FakeApi,
+    open_page: Open,
+    pressed: dict[str, list[tuple[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: dict[str, list[Row]] = {}
+    pressing = dashboard_components.table
+
+    def table(columns: Any, rows: list[Row], *, key: str, **more: Any) -> tuple[str, str] | None:
+        shown[key] = rows
+        return pressing(columns, rows, key=key, **more)
+
+    monkeypatch.setattr("dashboard.components.table", table)
+    rule = next(one for one in api.lists["rules"] if one["id"] == "rule_disk")
+    rule["conditions"] = [{**rule["conditions"][0], "measure": "silent_s"}]
+    pressed["rules"] = [("rule_disk", "edit")] * 2
+    app = open_page("rules")
+    button(app, "Try it").click().run()
+    assert [one.value for one in app.caption if "tried" in one.value] == [
+        "The rule is switched off: it was tried all the same."
+    ]
+    assert [row.cells[-1] for row in shown["rule-trial"]] == ["2 min", "2 min"]
 
 
 def test_a_trial_on_a_host_that_sent_nothing_says_so(

@@ -86,6 +86,10 @@ def test_control_and_direction_characters_are_dropped_and_long_text_is_cut() -> 
         (-0.0004, "/s", "0/s"),
         (None, "%", "–"),
         (7200.0, "s", "2 h"),
+        (12.0, "s", "12 s"),
+        (0.25, "s", "0.25 s"),
+        (-0.061, "s", "-0.06 s"),
+        (1e300, "B", "8.88e+284 PiB"),
         (41.5, "°C", "41.5 °C"),
     ],
 )
