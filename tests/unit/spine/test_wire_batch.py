@@ -115,6 +115,28 @@ def test_a_time_from_the_future_or_long_ago_is_left_out_with_its_samples(offset_
     assert accepted.accepted + accepted.rejected == 3
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(batch(top_processes=[{"pid": 1, "name": "half \ud800"}])).encode(),
+        json.dumps(batch(top_processes=[{"pid": 1, "name": "half X"}]))
+        .encode()
+        .replace(b"X", b"\xed\xa0\x80"),
+    ],
+)
+def test_half_characters_do_not_keep_a_batch_from_the_queue(body: bytes) -> None:
+    passed_on = unpack(pack(decode_batch(zipped(body), NOW).batch))
+    assert passed_on.top_processes[0].name.startswith("half ?")
+    assert to_samples(passed_on).samples.count() == 3
+
+
+def test_a_body_that_is_no_utf_8_is_refused_and_not_an_error_of_ours() -> None:
+    body = json.dumps(batch(top_processes=[{"pid": 1, "name": "caf?"}])).encode().replace(b"caf?", b"caf\xe9")
+    with pytest.raises(InvalidInput) as refused:
+        decode_batch(zipped(body), NOW)
+    assert [error.loc for error in refused.value.errors] == ["body"]
+
+
 def test_repeated_and_backward_times_are_left_out() -> None:
     series = [{"metric": "cpu.percent", "values": [1, 2, 3]}]
     accepted = decode_batch(zipped(batch(times=[NOW, NOW, NOW - 1], series=series)), NOW)

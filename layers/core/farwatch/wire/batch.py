@@ -143,7 +143,7 @@ def decode_batch(body: bytes, now: int) -> Accepted:
     try:
         batch, rejected, errors = _BATCH.decode(text), 0, _Errors()
         places: Sequence[int] = range(len(batch.series))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         batch, places, rejected, errors = _salvage(text)
     if batch.v != 1:
         raise _invalid(FieldError("v", f"version {batch.v} is not spoken here; this server speaks 1"))
@@ -234,7 +234,9 @@ def _salvage(text: bytes) -> tuple[WireBatch, Sequence[int], int, _Errors]:
     Python's own parser is used because it reads NaN and Infinity, which faulty senders write.
     """
     try:
-        raw = json.loads(text)
+        # Half characters, which Python's parser lets pass, cannot be written again: neither queued nor stored.
+        whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+        raw = json.loads(whole)
     except (ValueError, RecursionError) as error:
         raise _invalid(FieldError("body", f"the body is not JSON ({str(error)[:120]})")) from None
     try:
