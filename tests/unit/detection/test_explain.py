@@ -77,6 +77,23 @@ def test_a_duration_is_not_told_in_as_many_as_make_the_next_unit(seconds, words)
     assert duration(seconds) == words
 
 
+@pytest.mark.parametrize("detector", ["zscore", "iqr"])
+def test_a_detector_that_does_not_remember_values_does_not_call_one_new(detector):
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 3, (2000, 1)).astype(float)
+    values[::700] = 9.0
+    block = SampleBlock(
+        1_790_000_000_000 + 10_000 * np.arange(2000, dtype=np.int64), (SeriesKey.of("tasks.waiting"),), values
+    )
+    host = Host("host_a", "web-1", interval_s=10.0)
+    found = detect({}, block, host, Sensitivity([("*", detector)]))
+    assert [one.value for one in found if one.value == 9.0]
+    for one in found:
+        assert one.reason.startswith(
+            ("tasks.waiting is unusually ", "tasks.waiting is unusual for this moment")
+        )
+
+
 def test_since_when_is_told_once_it_has_lasted():
     assert say(one(Pattern.SHIFT, since=10_000.0 - 7200.0)).text.endswith("for 2 hours.")
     assert "for " not in say(one(Pattern.SHIFT, since=10_000.0)).text

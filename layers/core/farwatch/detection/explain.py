@@ -22,6 +22,10 @@ _PHRASES = {
 _BETWEEN = "took a value it has not had before, between those it has had"
 """Of a spike or dip inside the expected range: neither high nor low, only new."""
 
+_KNOWN = {Pattern.SPIKE: "is unusually high", Pattern.DIP: "is unusually low"}
+_KNOWN_BETWEEN = "is unusual for this moment"
+"""The same of a detector that remembers how odd a series has been, and not its values: the value may be an old one."""
+
 _NOISE = 1e-6
 """An end of the range smaller than this, and than this part of the value or of the other end, is nought."""
 
@@ -58,12 +62,14 @@ def explain(
     interval: float,
     unit: str = "",
     possible: Callable[[float], float] = float,
+    remembers: bool = True,
 ) -> Explanation:
     """Return what is to be said of the sample at (row, column) of ``scores``.
 
     ``interval`` is the usual time between two samples in seconds; it turns the rarity, which counts
     samples, into time. ``name`` and ``unit`` are shown as they are given: escape them where the text is
-    shown. ``possible`` moves an end of the expected range to the nearest value that the metric can have.
+    shown. ``possible`` moves an end of the expected range to the nearest value that the metric can have. ``remembers`` tells
+    whether the detector knows which values the series has had.
     """
     low, high = (
         None if end is None else possible(end)
@@ -75,7 +81,9 @@ def explain(
         pattern = Pattern.SILENCE
     every = float(scores.rarity[row, column]) * interval
     inside = low is not None and high is not None and low <= value <= high
-    phrase = _BETWEEN if inside and pattern in {Pattern.SPIKE, Pattern.DIP} else _PHRASES[pattern]
+    phrase = _PHRASES[pattern] if remembers else _KNOWN.get(pattern, _PHRASES[pattern])
+    if inside and pattern in _KNOWN:
+        phrase = _BETWEEN if remembers else _KNOWN_BETWEEN
     said, usual = _told_apart(value, low, high, unit)
     parts = [f"{name} {phrase}: {said}"]
     if usual:

@@ -164,6 +164,7 @@ def describe(
         interval=interval_s,
         unit=unit_of(key.metric),
         possible=partial(within_bounds, key.metric),
+        remembers=detector == STREAMING[0],
     )
     return Anomaly(
         host_id=host_id,
