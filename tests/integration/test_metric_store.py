@@ -13,6 +13,7 @@ from farwatch.adapters.postgres.samples import PostgresMetricStore
 from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.ports.metric_store import MetricStore
+from farwatch.wire.batch import LARGEST, SMALLEST
 from tests.influx import INSTALL, available, create_databases, drop_databases, influx_server
 
 HOST = "host_a"
@@ -135,6 +136,17 @@ def test_roll_ups_agree_with_the_raw_samples_late_ones_included(store: MetricSto
         np.testing.assert_allclose(rolled.mean, exact.mean)
         np.testing.assert_array_equal(rolled.min, exact.min)
         np.testing.assert_array_equal(rolled.max, exact.max)
+
+
+def test_the_largest_and_smallest_values_that_are_taken_are_rolled_up(store: MetricStore) -> None:
+    times = [NOON + i * 1000 for i in range(7200)]
+    store.write(HOST, block(times, [*[SMALLEST, *[0.0] * 3599], *[LARGEST, -LARGEST] * 1800]), NOON)
+    store.roll_up(NOON + 7_300_000)
+    for tier in (MINUTE, HOUR):
+        (rolled,) = store.read(HOST, ["cpu.percent"], NOON, NOON + 7_200_000, Resolution(tier, tier))
+        assert rolled.count.sum() == 7200
+        assert (rolled.min.min(), rolled.max.max()) == (-LARGEST, LARGEST)
+        assert (abs(rolled.mean) < LARGEST).all()
 
 
 def test_roll_ups_that_take_long_go_on_where_the_sweep_before_had_to_stop(store: MetricStore) -> None:

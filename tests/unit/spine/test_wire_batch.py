@@ -130,6 +130,22 @@ def test_half_characters_do_not_keep_a_batch_from_the_queue(body: bytes) -> None
     assert to_samples(passed_on).samples.count() == 3
 
 
+def test_values_whose_squares_are_no_numbers_any_more_are_left_out() -> None:
+    values = [1e100, -1e300, 10**200, 1.0]
+    times = [NOW - 3000 + 1000 * number for number in range(4)]
+    accepted = decode_batch(zipped(batch(times=times, series=[{"metric": "a.b", "values": values}])), NOW)
+    assert [(error.loc, error.msg) for error in accepted.errors] == [
+        ("series[0].values[1]", "-1e+300 lies beyond 1e+100"),
+        ("series[0].values[2]", "1" + 39 * "0" + " lies beyond 1e+100"),
+    ]
+    assert (accepted.accepted, accepted.rejected) == (2, 2)
+
+
+def test_values_next_to_nothing_are_nothing() -> None:
+    accepted = decode_batch(zipped(batch(series=[{"metric": "a.b", "values": [5e-324, -1e-200]}])), NOW)
+    assert to_samples(unpack(pack(accepted.batch))).samples.values.ravel().tolist() == [0.0, 0.0]
+
+
 def test_a_body_that_is_no_utf_8_is_refused_and_not_an_error_of_ours() -> None:
     body = json.dumps(batch(top_processes=[{"pid": 1, "name": "caf?"}])).encode().replace(b"caf?", b"caf\xe9")
     with pytest.raises(InvalidInput) as refused:

@@ -32,10 +32,15 @@ MAX_ERRORS = 10
 FUTURE_TOLERANCE_MS = 5 * 60_000
 MAX_AGE_MS = 30 * 86_400_000
 
+LARGEST, SMALLEST = 1e100, 1e-100
+"""Values beyond the one, on either side, are left out, and within the other they are 0: means are made of sums, squares and
+quotients, and where those overflow or underflow what one host sends stops the roll-ups of all."""
+
 _METRIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _LABEL = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]*")
 
+_Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 _Ms = Annotated[int, Meta(ge=0, le=2**53)]
 _Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -44,7 +49,7 @@ class WireSeries(Struct, forbid_unknown_fields=False):
     """One series of a batch: ``values[i]`` was measured at the batch's ``times[i]``; None means no sample."""
 
     metric: str
-    values: list[float | None]
+    values: list[_Value | None]
     labels: dict[str, str] = {}
 
 
@@ -137,7 +142,8 @@ def decode_batch(body: bytes, now: int) -> Accepted:
 
     Raises TooLarge over a size limit, and InvalidInput when nothing can be kept: not gzip, not JSON, an envelope field
     missing or wrong, an unknown version. Samples from more than five minutes ahead or thirty days ago, values that are
-    not finite numbers, and series with a bad name, bad labels or the wrong number of values are left out and counted.
+    not finite numbers or lie beyond ``LARGEST``, and series with a bad name, bad labels or the wrong number of values are
+    left out and counted.
     """
     text = _gunzip(body)
     try:
@@ -174,6 +180,7 @@ def to_samples(batch: WireBatch) -> Batch:
     from farwatch.domain.samples import Batch, SampleBlock, SeriesKey, TopProcess
 
     values = np.array([series.values for series in batch.series], dtype=np.float64)
+    values[np.abs(values) < SMALLEST] = 0.0
     block = SampleBlock(
         np.array(batch.times, np.int64),
         tuple(SeriesKey.of(series.metric, series.labels) for series in batch.series),
@@ -235,8 +242,7 @@ def _salvage(text: bytes) -> tuple[WireBatch, Sequence[int], int, _Errors]:
     """
     try:
         # Half characters, which Python's parser lets pass, cannot be written again: neither queued nor stored.
-        whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
-        raw = json.loads(whole)
+        raw = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise _invalid(FieldError("body", f"the body is not JSON ({str(error)[:120]})")) from None
     try:
@@ -281,14 +287,11 @@ def _salvage_series(item: Any, index: int, errors: _Errors) -> tuple[WireSeries 
     kept: list[float | None] = []
     lost = 0
     for position, value in enumerate(values if isinstance(values, list) else []):
-        good = value is None or _is_finite_number(value)
-        kept.append(value if good else None)
-        if not good:
+        why = None if value is None else _fault_of(value)
+        kept.append(None if why else value)
+        if why:
             lost += 1
-            errors.add(
-                f"series[{index}].values[{position}]",
-                f"{json.dumps(value, default=str)[:40]} is not a finite number",
-            )
+            errors.add(f"series[{index}].values[{position}]", f"{json.dumps(value, default=str)[:40]} {why}")
     try:
         return msgspec.convert(
             {**item, "values": kept} if isinstance(values, list) else item, WireSeries
@@ -299,13 +302,17 @@ def _salvage_series(item: Any, index: int, errors: _Errors) -> tuple[WireSeries 
         return None, max(1, len(kept) - kept.count(None) + lost)
 
 
-def _is_finite_number(value: Any) -> bool:
+def _fault_of(value: Any) -> str | None:
+    """Return what is wrong with a value, None when it can be kept."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
+        return "is not a finite number"
+    if abs(value) <= LARGEST:
+        return None
+    return (
+        f"lies beyond {LARGEST:g}"
+        if isinstance(value, int) or math.isfinite(value)
+        else "is not a finite number"
+    )
 
 
 def _or_default(value: Any, type_: Any, default: Any, loc: str, errors: _Errors) -> Any:
