@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farwatch.detection import registry, unpack
 from farwatch.domain.catalogue import CATALOGUE
@@ -13,7 +15,8 @@ from farwatch.domain.rules import Comparison, Condition, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.services.detect import Sensitivity
-from farwatch.services.evaluation import Memory, evaluate
+from farwatch.services.evaluation import Memory, decode_memory, encode_memory, evaluate
+from farwatch.services.look import SeriesMemory, decode, encode
 
 START = 1_790_000_000_000
 MINUTE = 60_000
@@ -99,3 +102,20 @@ def test_a_detector_keeps_what_it_knows_of_metrics_that_are_sent_with_some_batch
     assert state["calibration"]["seen"].tolist() == [9]
     send(memory, (often,), START + 41 * MINUTE, (), Sensitivity())
     assert list(memory.detectors) == ["default"]
+
+
+@given(st.binary(max_size=40), st.integers(0, 2000))
+def test_what_is_remembered_in_a_form_nobody_can_read_is_begun_anew(noise: bytes, place: int) -> None:
+    memory = Memory()
+    send(
+        memory,
+        STOCK,
+        START,
+        (Rule("rule_x", "x", (Condition("cpu.percent", Comparison.ABOVE, 90),), Severity.INFO),),
+    )
+    whole = encode_memory(memory)
+    watched = encode({"cpu.percent": SeriesMemory("lof", START)})
+    for blob in (whole, watched):
+        broken = blob[: place % len(blob)] + noise + blob[place % len(blob) + len(noise) :]
+        assert isinstance(decode_memory(broken), Memory)
+        assert isinstance(decode(broken), dict)

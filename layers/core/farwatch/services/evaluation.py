@@ -70,7 +70,7 @@ def decode_memory(blob: bytes | None) -> Memory:
         return Memory()
     try:
         return _memory_decoder.decode(blob)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return Memory()
 
 

@@ -155,7 +155,7 @@ def decode(blob: bytes | None) -> dict[str, SeriesMemory]:
         return {}
     try:
         return _decoder.decode(blob)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 
 
