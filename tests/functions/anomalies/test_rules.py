@@ -54,6 +54,23 @@ def test_a_rule_is_tried_on_history_and_not_saved(made: Container) -> None:
     assert call("GET", "/api/v1/rules")[1]["items"] == []
 
 
+def test_a_rule_on_silence_is_tried_on_what_the_host_sent_meanwhile(made: Container) -> None:
+    start = (int(time.time()) - 3600) * 1000
+    times = start + np.arange(600) * 5000
+    values = np.full((600, 2), 50.0)
+    values[100:300, 0] = np.nan
+    keys = (SeriesKey.of("temperature.celsius"), SeriesKey.of("cpu.percent"))
+    made.adapters.metric_store.write("host_a", SampleBlock(times, keys, values), start)
+    silent = {"metric": "temperature.celsius", "comparison": "above", "measure": "silent_s", "enter": 120}
+    rule = {**RULE, "conditions": [silent], "for_s": 0, "keep_firing_for_s": 0}
+    asked = {"rule": rule, "host_id": "host_a", "from": start, "to": start + 3_600_000}
+    status, body = call("POST", "/api/v1/rules/preview", body=asked)
+    assert (status, body["samples"]) == (200, 400)
+    (group,) = body["groups"]
+    (firing,) = group["firings"]
+    assert (firing["fired_at"], firing["resolved_at"]) == (int(times[124]), int(times[300]))
+
+
 def test_what_cannot_be_tried_is_refused_by_name(made: Container) -> None:
     now = int(time.time() * 1000)
     asked = {"rule": RULE, "host_id": "host_a", "from": now - 1000, "to": now}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from farwatch.domain.measures import Measure
 from farwatch.domain.replay import Firing, replay
 from farwatch.domain.retention import MINUTE, Retention
 from farwatch.domain.rules import Rule, applies_to_host
@@ -18,6 +19,8 @@ from farwatch.services.anomalies import history_of
 MAX_RANGE_MS = 7 * 86_400_000
 MAX_RAW = 20_000
 _MINUTE_MS = MINUTE * 1000
+_WITNESSES = 4
+"""Metrics read beside those of a rule on silence; by name the agent's own come first, which are always sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ def preview(
         raise NotFound(f"there is no host {host_id}", code="unknown_host")
     raw_kept = now - start <= Retention().raw_days * 86_400_000
     step_s = 0 if raw_kept and (end - start) / 1000 / host.interval_s <= MAX_RAW else MINUTE
-    metrics = sorted({condition.metric for condition in rule.conditions})
+    own = {condition.metric for condition in rule.conditions}
+    metrics = sorted(own)
+    if any(condition.measure is Measure.SILENT for condition in rule.conditions):
+        # Silence is seen in what the host sends meanwhile.
+        others = {key.metric for key in store.series(host_id)} - own
+        metrics += sorted(others)[:_WITNESSES]
     block = history_of(store, host_id, start, end, step_s, metrics)
     first = int(block.times[0]) if len(block.times) else end
     if step_s == 0 and first - start > 2 * _MINUTE_MS:
@@ -61,7 +69,9 @@ def preview(
         older = history_of(store, host_id, start, first - first % _MINUTE_MS, MINUTE, metrics)
         if len(older.times):
             block, step_s = _joined(older, block), MINUTE
-    return Preview(applies_to_host(rule, host.labels), step_s, block.count(), replay(rule, block))
+    values = block.values[:, [key.metric in own for key in block.series]]
+    count = int(np.count_nonzero(~np.isnan(values)))
+    return Preview(applies_to_host(rule, host.labels), step_s, count, replay(rule, block))
 
 
 def _joined(older: SampleBlock, newer: SampleBlock) -> SampleBlock:
