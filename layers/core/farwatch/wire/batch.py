@@ -304,15 +304,10 @@ def _salvage_series(item: Any, index: int, errors: _Errors) -> tuple[WireSeries 
 
 def _fault_of(value: Any) -> str | None:
     """Return what is wrong with a value, None when it can be kept."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and abs(value) < math.inf):  # NaN is not below it either
         return "is not a finite number"
-    if abs(value) <= LARGEST:
-        return None
-    return (
-        f"lies beyond {LARGEST:g}"
-        if isinstance(value, int) or math.isfinite(value)
-        else "is not a finite number"
-    )
+    return None if abs(value) <= LARGEST else f"lies beyond {LARGEST:g}"
 
 
 def _or_default(value: Any, type_: Any, default: Any, loc: str, errors: _Errors) -> Any:
