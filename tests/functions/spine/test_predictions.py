@@ -183,6 +183,38 @@ def test_a_filling_disk_is_foreseen_and_alarms_until_it_is_emptied(made: Contain
     assert signals.messages[-1].state is SignalState.RESOLVED
 
 
+def test_a_host_that_falls_silent_keeps_its_alarm_and_its_disk_does_not_stand_still(
+    made: Container, now: int
+) -> None:
+    signals = Sent()
+    made.capacities._signals = signals
+    made.capacities.refresh(now)
+    (first,) = call("GET", "/api/v1/predictions/capacity")[1]["items"]
+    for hours in (12, 60):
+        made.capacities.refresh(now + hours * 3_600_000)
+        (silent,) = call("GET", "/api/v1/predictions/capacity")[1]["items"]
+        assert silent["median_s"] == pytest.approx(max(first["median_s"] - hours * 3600, 0), rel=0.1)
+    assert silent["words"].startswith("disk / may be full by now: 92")
+    # It may be off: that its disk went on filling is not known, and neither is that it did not.
+    assert [(s.state, s.severity) for s in signals.messages] == [(SignalState.FIRING, Severity.WARNING)] * 3
+
+
+def test_a_disk_that_is_gone_while_its_host_reports_is_full_no_longer(made: Container, now: int) -> None:
+    usb = SeriesKey.of("disk.used_percent", {"mount": "/media/usb"})
+    times = np.arange(now // STEP_MS * STEP_MS - 3 * 86_400_000, now - 2 * 3_600_000, STEP_MS)
+    made.adapters.metric_store.write_history(
+        "host_a", SampleBlock(times, (usb,), np.full((len(times), 1), 100.0)), 60
+    )
+    signals = Sent()
+    made.capacities._signals = signals
+    made.capacities.refresh(now - 2 * 3_600_000)
+    assert Severity.CRITICAL in {s.severity for s in signals.messages if s.labels == usb.label_map}
+    made.capacities.refresh(now)
+    assert [s.state for s in signals.messages if s.labels == usb.label_map][-1] is SignalState.RESOLVED
+    items = call("GET", "/api/v1/predictions/capacity")[1]["items"]
+    assert [item["labels"] for item in items] == [ROOT.label_map]
+
+
 @pytest.mark.parametrize(("left_s", "waiting"), [(100, 0), (15, 1)])
 def test_the_scheduled_run_ends_in_time_and_says_how_many_hosts_wait(
     made: Container, now: int, monkeypatch: pytest.MonkeyPatch, left_s: int, waiting: int

@@ -87,6 +87,16 @@ def test_time_that_has_passed_since_the_last_value_is_taken_off() -> None:
     assert ask(history, goal, late=60 * HOUR).median_s == 0.0
 
 
+def test_a_hole_at_the_end_is_time_that_has_passed_and_no_standstill() -> None:
+    heard = usage(np.full(6 * DAY, 2.0))
+    goal = heard.values[-1] + 62.0
+    silent = History(0.0, HOUR, np.concatenate([heard.values, np.full(20, np.nan)]))
+    found = ask(silent, goal)
+    assert found.median_s == pytest.approx(11 * HOUR)
+    assert found.per_day == pytest.approx(48.0)
+    assert found.current == heard.values[-1]
+
+
 def test_one_cleanup_does_not_hide_the_growth_but_a_nightly_one_is_part_of_it() -> None:
     growth = np.full(7 * DAY, 2.0)
     growth[80] = -150.0

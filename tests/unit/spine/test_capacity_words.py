@@ -36,3 +36,11 @@ def test_inodes_are_not_taken_for_space() -> None:
 def test_a_range_without_an_end_is_said_as_or_later() -> None:
     said = Outlook("host_1", ROOT, 0, 100.0, 5.9, 2.4, 900 * HOUR, 700 * HOUR, None).in_words()
     assert said == "disk / full in 38 d or later, at the last days' rate of 2.4 % a day"
+
+
+def test_what_should_be_full_by_now_is_not_said_to_be_full_before_it_was_measured() -> None:
+    due = Outlook("host_1", ROOT, 0, 100.0, 92.3, 3.14, 0.0, 0.0, 1814.0).in_words()
+    assert (
+        due == "disk / may be full by now: 92.3 % when last measured, at the last days' rate of 3.14 % a day"
+    )
+    assert Outlook("host_1", ROOT, 0, 100.0, 100.0, 3.14, 0.0, 0.0, 0.0).in_words() == "disk / is full: 100 %"

@@ -326,7 +326,6 @@ class Container:
             self.forecasts,
             self.adapters.forecast_store,
             self.adapters.hosts,
-            self.adapters.metric_store,
             self.adapters.signals,
         )
 

@@ -56,9 +56,11 @@ class Outlook:
         what = " ".join([thing, *(value for _, value in self.key.labels)])
         if self.median_s is None:
             return f"{what} does not fill up within a year at the last days' rate"
-        if self.median_s == 0:
+        if self.current >= self.threshold:
             return f"{what} is full: {show(self.current, unit)}"
         rate = f"at the last days' rate of {show(self.per_day, unit)} a day"
+        if self.median_s == 0:
+            return f"{what} may be full by now: {show(self.current, unit)} when last measured, {rate}"
         if self.low_s is None or self.high_s is None:
             return f"{what} full in {estimate(self.median_s)} or later, {rate}"
         return f"{what} full in {estimate(self.median_s)}, between {estimated_range(self.low_s, self.high_s)}, {rate}"

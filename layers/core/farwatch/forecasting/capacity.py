@@ -81,10 +81,12 @@ def time_to_threshold(
         raise ForecastError("the threshold is not a number")
     history.require("capacity", DAY_S)
     sign = 1.0 if rising else -1.0
-    level = history.filled() * sign
+    # What is not known yet has not stood still: the level ends with the last value, and the time since is late.
+    heard = int(np.flatnonzero(np.isfinite(history.values))[-1])
+    level = history.filled()[: heard + 1] * sign
     growth = _growth(level, history.day)
     room = threshold * sign - float(level[-1])
-    late = max(now - (history.end - history.step), 0.0)
+    late = max(now - float(history.times[heard]), 0.0)
     guesses = _guesses(growth, history.day)
     errors = _errors(growth, history.day)
     weights = np.exp(-(errors - errors.min()) / constants.temperature)

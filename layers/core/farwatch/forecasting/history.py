@@ -123,6 +123,12 @@ class History:
         """Epoch seconds of the values."""
         return np.asarray(self.start + self.step * np.arange(len(self.values)), dtype=np.float64)
 
+    @property
+    def heard(self) -> float:
+        """Epoch second of the last known value; minus infinity where none is."""
+        known = np.flatnonzero(np.isfinite(self.values))
+        return self.start + float(known[-1]) * self.step if len(known) else -np.inf
+
     def future(self, steps: int) -> Floats:
         """Epoch seconds of the ``steps`` grid points after the history."""
         return np.asarray(self.end + self.step * np.arange(steps), dtype=np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,8 @@ CACHE_MS = 5 * 60_000
 MIN_HORIZON_S, MAX_HORIZON_S = 3600, 7 * 86_400
 GIVE_UP_MS = 3_600_000
 KEEP_MS = 90 * 86_400_000
+GONE_AFTER_S = 3600.0
+"""How long a series may go without samples before it is taken to be silent, or gone if its host speaks."""
 _SCORED_AT_ONCE = 200
 
 
@@ -125,11 +127,16 @@ class Forecasts:
 
     def history(self, host_id: str, key: SeriesKey, now: int) -> History:
         """Return the last seven days of a series on a 15-minute grid; empty when there is nothing."""
-        found = self._store.read(host_id, [key.metric], now - WEEK_MS, now, Resolution(MINUTE, STEP_S))
-        data = next((item for item in found if item.key == key), None)
-        times = np.array([]) if data is None else data.times / 1000.0
-        values = np.array([]) if data is None else data.mean
-        return History.from_samples(times, values, now=now / 1000, step=STEP_S)
+        empty = History.from_samples([], [], now=now / 1000, step=STEP_S)
+        return self.histories(host_id, [key.metric], now).get(key, empty)
+
+    def histories(self, host_id: str, metrics: Sequence[str], now: int) -> dict[SeriesKey, History]:
+        """Return the last seven days of every series of the metrics, read at once, on a 15-minute grid."""
+        found = self._store.read(host_id, metrics, now - WEEK_MS, now, Resolution(MINUTE, STEP_S))
+        return {
+            data.key: History.from_samples(data.times / 1000.0, data.mean, now=now / 1000, step=STEP_S)
+            for data in found
+        }
 
     def judge(self, now: int) -> int:
         """Compare the forecasts whose time has passed with what came, and return how many were judged.
@@ -192,14 +199,12 @@ class Capacities:
         forecasts: Forecasts,
         kept: ForecastStore,
         hosts: Hosts,
-        store: MetricStore,
         signals: SignalQueue,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._forecasts = forecasts
         self._kept = kept
         self._hosts = hosts
-        self._store = store
         self._signals = signals
         self._clock = clock
 
@@ -213,18 +218,23 @@ class Capacities:
         kept: dict[str, dict[SeriesKey, Outlook]] = {}
         for earlier in self._kept.outlooks():
             kept.setdefault(earlier.host_id, {})[earlier.key] = earlier
+        hosts = self._hosts.all()
         ages = {host_id: min(outlook.at for outlook in own.values()) for host_id, own in kept.items()}
-        hosts = sorted(self._hosts.all(), key=lambda host: ages.get(host.id, 0))
+        hosts = sorted(hosts, key=lambda host: ages.get(host.id, 0))
         looked = 0
         for place, host in enumerate(hosts):
             if self._clock() > until:
                 return Refreshed(looked, len(hosts) - place)
             before = kept.get(host.id, {})
+            histories = self._forecasts.histories(host.id, list(WATCHED), now)
+            heard = {key: history.heard for key, history in histories.items()}
+            newest = max(heard.values(), default=0.0)
             after = [
                 outlook
-                for key in self._store.series(host.id)
-                if key.metric in WATCHED
-                and (outlook := self._look(host, key, before.get(key), now)) is not None
+                for key, history in histories.items()
+                # One that is behind the host's others is gone, as the disk of a mount that was undone.
+                if heard[key] >= newest - GONE_AFTER_S
+                and (outlook := self._look(host, key, history, before.get(key), now)) is not None
             ]
             signals = [_signal(host, outlook, SignalState.FIRING, now) for outlook in after if outlook.alert]
             still = {outlook.key for outlook in after if outlook.alert}
@@ -239,11 +249,11 @@ class Capacities:
             looked += len(after)
         return Refreshed(looked, 0)
 
-    def _look(self, host: Host, key: SeriesKey, before: Outlook | None, now: int) -> Outlook | None:
+    def _look(
+        self, host: Host, key: SeriesKey, history: History, before: Outlook | None, now: int
+    ) -> Outlook | None:
         try:
-            found = time_to_threshold(
-                self._forecasts.history(host.id, key, now), WATCHED[key.metric], now / 1000
-            )
+            found = time_to_threshold(history, WATCHED[key.metric], now / 1000)
         except ForecastError:
             return None  # less than a day of history: nothing to say yet
         outlook = Outlook(
@@ -257,7 +267,10 @@ class Capacities:
             low_s=found.low_s,
             high_s=found.high_s,
         )
-        level = alert_level(outlook, before.alert if before is not None else None)
+        alert = before.alert if before is not None else None
+        # Of a host that is silent nothing new is known: whether its disk went on filling, or it is off.
+        silent = now / 1000 - history.heard > GONE_AFTER_S
+        level = alert if silent else alert_level(outlook, alert)
         if level is None:
             return outlook
         since = before.alert_since if before is not None and before.alert is not None else now
@@ -278,7 +291,7 @@ def _signal(host: Host, outlook: Outlook, state: SignalState, now: int) -> Signa
         severity=outlook.alert or Severity.INFO,
         started_at=outlook.alert_since,
         at=now,
-        reason=f"No longer: it was expected that {words}." if over else words[0].upper() + words[1:] + ".",
+        reason=f"No longer expected: {words}." if over else words[0].upper() + words[1:] + ".",
         metric=outlook.key.metric,
         labels=outlook.key.label_map,
         value=outlook.current,
