@@ -215,6 +215,15 @@ def test_a_disk_that_is_gone_while_its_host_reports_is_full_no_longer(made: Cont
     assert [item["labels"] for item in items] == [ROOT.label_map]
 
 
+def test_a_retired_host_has_no_outlook_any_more(made: Container, now: int) -> None:
+    made.capacities._signals = Sent()
+    made.capacities.refresh(now)
+    with made.adapters.database.transaction() as connection:
+        connection.execute("UPDATE hosts SET retired_at = now()")
+    made.capacities.refresh(now + 600_000)
+    assert call("GET", "/api/v1/predictions/capacity")[1]["items"] == []
+
+
 @pytest.mark.parametrize(("left_s", "waiting"), [(100, 0), (15, 1)])
 def test_the_scheduled_run_ends_in_time_and_says_how_many_hosts_wait(
     made: Container, now: int, monkeypatch: pytest.MonkeyPatch, left_s: int, waiting: int

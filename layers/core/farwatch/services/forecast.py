@@ -219,6 +219,8 @@ class Capacities:
         for earlier in self._kept.outlooks():
             kept.setdefault(earlier.host_id, {})[earlier.key] = earlier
         hosts = self._hosts.all()
+        for gone in kept.keys() - {host.id for host in hosts}:
+            self._kept.keep_outlooks(gone, [])  # retired
         ages = {host_id: min(outlook.at for outlook in own.values()) for host_id, own in kept.items()}
         hosts = sorted(hosts, key=lambda host: ages.get(host.id, 0))
         looked = 0
