@@ -108,6 +108,13 @@ def test_one_cleanup_does_not_hide_the_growth_but_a_nightly_one_is_part_of_it() 
     assert ask(nightly, nightly.values[-1] + 500.0).median_s is None
 
 
+def test_growth_too_small_to_divide_by_is_no_trouble() -> None:
+    tiny = History(0.0, HOUR, np.random.default_rng(2).choice([5e-324, 1e-310, 0.0, 2e-308], 100))
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        for threshold in (100.0, 1e149):
+            assert np.isfinite(ask(tiny, threshold).per_day)
+
+
 def test_too_little_history_and_a_threshold_that_is_none_are_refused() -> None:
     with pytest.raises(InsufficientHistory, match="capacity needs 24 h"):
         ask(usage(np.ones(10)), 200.0)

@@ -47,6 +47,13 @@ def test_a_constant_series_stays_constant(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SLOW))
+def test_a_series_whose_spread_is_too_small_to_divide_by_is_taken_for_constant(name: str) -> None:
+    with np.errstate(divide="raise", invalid="raise"):
+        forecast = get(name).forecast(hourly(1e-200 * HOURS), DAY)
+    assert np.abs(forecast.quantiles).max() < 1e-190
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
 def test_a_rate_never_goes_below_nothing_and_stays_where_it_was_seen(name: str) -> None:
     values = np.exp(noise(1.5)) * 1e6
     values[::7] = 0.0

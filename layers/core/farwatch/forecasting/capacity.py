@@ -189,8 +189,10 @@ def _crossing(day: Floats, room: float) -> float:
     missing = room - days * total
     at = int(np.argmax(path >= missing)) if (path >= missing).any() else len(day) - 1
     before = float(path[at - 1]) if at else 0.0
-    part = (missing - before) / day[at] if day[at] > 0 else 1.0
-    return days * len(day) + at + float(np.clip(part, 0.0, 1.0))
+    short = max(missing - before, 0.0)
+    # Compared before it is divided: a growth may be too small to divide by.
+    part = short / float(day[at]) if short < day[at] else 1.0
+    return days * len(day) + at + part
 
 
 def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:

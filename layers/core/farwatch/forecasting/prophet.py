@@ -46,9 +46,9 @@ def _quantiles(history: History, steps: int) -> Floats:
     known = np.isfinite(history.values)
     scale = scale_of(history)
     values = scale.to(history.values)
-    if np.ptp(values[known]) == 0:
-        return np.full((steps, 5), history.values[known][0])
     centre, unit = float(np.mean(values[known])), float(np.std(values[known]))
+    if np.ptp(values[known]) == 0 or unit == 0:  # the spread of the tiniest values is no number to divide by
+        return np.full((steps, 5), history.values[known][0])
     trending = is_trending(history)
     model = prophet.Prophet(
         growth="linear" if trending else "flat",
