@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psycopg
 import pytest
 
 from farwatch.adapters.influx import InfluxMetricStore
@@ -174,6 +177,34 @@ def test_roll_ups_that_take_long_go_on_where_the_sweep_before_had_to_stop(store:
     assert rolled[5] == [720, 720]
     assert rolled[6] in ([1440, 720], [720, 1440]), "one host at a time"
     assert rolled[-1] == [1440, 1440]
+
+
+def test_history_and_roll_ups_are_written_side_by_side_in_one_order(postgres_url: str) -> None:
+    # Two transactions that write the same buckets wait for each other, and deadlock unless both keep to one order.
+    with psycopg.connect(postgres_url) as other, ThreadPoolExecutor(1) as thread:
+        for write in ("write_history", "roll_up"):
+            database = Database(postgres_url)
+            with database.transaction() as connection:
+                connection.execute("INSERT INTO hosts (id, name) VALUES (%s, 'x')", (write,))
+            store = PostgresMetricStore(database)
+            rows = block([NOON, NOON + 60_000], [1.0, 2.0], [3.0, 4.0])
+            store.write(write, rows, NOON)
+            first, second = sorted(store._ids.values())[-2:]
+            bucket = "INSERT INTO rollups VALUES (60, %s, %s, 1, 0, 0, 0)"
+            other.execute(bucket, (first, NOON + 60_000))
+            if write == "roll_up":
+                written = thread.submit(store.roll_up, NOON + 300_000)
+            else:
+                written = thread.submit(store.write_history, write, rows, MINUTE)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            for _ in range(200):
+                if other.execute(waiting).fetchone() != (0,):
+                    break
+                time.sleep(0.05)
+            other.execute(bucket, (second, NOON))
+            other.commit()
+            written.result(30)
+            database.close()
 
 
 def test_history_is_read_back_from_its_tier(store: MetricStore) -> None:

@@ -31,6 +31,7 @@ _INSERT: LiteralString = """
     SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::float8[])
     ON CONFLICT DO NOTHING"""
 
+# Whatever writes many roll-ups does so in the order of their key: two that met in another order would deadlock.
 _ROLL_UP: LiteralString = """
     INSERT INTO rollups (tier, series_id, at, count, mean, min, max)
     SELECT 60, series_id, at - at %% 60000, count(*), avg(value), min(value), max(value)
@@ -38,6 +39,7 @@ _ROLL_UP: LiteralString = """
     WHERE at >= %(start)s AND at < %(stop)s
       AND (%(host)s::text IS NULL OR series_id IN (SELECT id FROM series WHERE host_id = %(host)s))
     GROUP BY series_id, at - at %% 60000
+    ORDER BY series_id, at - at %% 60000
     ON CONFLICT (tier, series_id, at) DO UPDATE
     SET count = excluded.count, mean = excluded.mean, min = excluded.min, max = excluded.max"""
 
@@ -48,6 +50,7 @@ _ROLL_UP_HOURS: LiteralString = """
     WHERE tier = 60 AND at >= %(start)s AND at < %(stop)s
       AND (%(host)s::text IS NULL OR series_id IN (SELECT id FROM series WHERE host_id = %(host)s))
     GROUP BY series_id, at - at %% 3600000
+    ORDER BY series_id, at - at %% 3600000
     ON CONFLICT (tier, series_id, at) DO UPDATE
     SET count = excluded.count, mean = excluded.mean, min = excluded.min, max = excluded.max"""
 
@@ -96,7 +99,9 @@ class PostgresMetricStore:
                     strict=True,
                 ):
                     copy.write_row((tier_s, series_id, at, 1, value, value, value))
-            connection.execute("INSERT INTO rollups SELECT * FROM incoming ON CONFLICT DO NOTHING")
+            connection.execute(
+                "INSERT INTO rollups SELECT * FROM incoming ORDER BY tier, series_id, at ON CONFLICT DO NOTHING"
+            )
 
     def series(self, host_id: str, metric: str | None = None) -> list[SeriesKey]:
         """Return the host's series by name; see the port."""
@@ -242,7 +247,7 @@ class PostgresMetricStore:
                 connection.execute(
                     """INSERT INTO series (host_id, metric, labels)
                        SELECT %s, metric, labels FROM unnest(%s::text[], %s::jsonb[]) AS new (metric, labels)
-                       ON CONFLICT DO NOTHING""",
+                       ORDER BY metric, labels ON CONFLICT DO NOTHING""",
                     (host_id, metrics, labels),
                 )
                 rows = connection.execute(
