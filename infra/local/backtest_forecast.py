@@ -1,6 +1,7 @@
 """`farwatch backtest forecast`: forecast windows of recorded series, and say how good the forecasts were.
 
-``DIR`` holds ``<series>.csv`` files with the columns ``timestamp,value`` on an even grid. With
+``DIR`` holds ``<series>.csv`` files with the columns ``timestamp,value`` on an even grid; a timestamp is ISO 8601,
+or seconds or milliseconds since 1970. With
 ``--windows`` (a CSV of ``series,origin``; the origin is the first step to forecast) exactly those windows
 are forecast; without, rolling origins are picked: one a day from the eighth day on, as long as the whole
 horizon was recorded. The forecasts go to ``--out`` as ``series,origin,timestamp,q025,q10,q50,q90,q975``;
@@ -28,6 +29,9 @@ from farwatch.forecasting.history import MAX_DAYS, Floats
 from farwatch.forecasting.seasonal_naive import yesterday_with_normal_errors
 
 COLUMNS = ("q025", "q10", "q50", "q90", "q975")
+_EPOCH = re.compile(r"\d{9,}(\.\d+)?")
+_FIRST_MS = 1e11
+"""Since 1970: as milliseconds this is in 1973, as seconds in 5138. So it is clear which of them a number counts."""
 _HORIZON = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])")
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -47,9 +51,12 @@ class Recording:
     step: float
 
     def history(self, at: int) -> History:
-        """The seven days before position ``at``."""
+        """The seven days before position ``at``; what was not recorded of them is a hole."""
         first = max(at - round(MAX_DAYS * 86_400 / self.step), 0)
-        return History(self.start + first * self.step, self.step, self.whole[first:at])
+        values = np.full(at - first, np.nan)
+        recorded = self.whole[first:at]
+        values[: len(recorded)] = recorded
+        return History(self.start + first * self.step, self.step, values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,9 +113,10 @@ def _run(folder: Path, windows: Path | None, horizon: float, out: Path | None, m
 
 def _seconds(text: str) -> float:
     match = _HORIZON.fullmatch(text.strip().lower())
-    if not match or float(match[1]) <= 0:
+    seconds = float(match[1]) * _UNIT_S[match[2]] if match else 0.0
+    if not 0 < seconds < math.inf:
         raise BacktestError(f"--horizon {text!r} is not a time such as 48h, 90m or 2d")
-    return float(match[1]) * _UNIT_S[match[2]]
+    return seconds
 
 
 class _Recordings:
@@ -138,11 +146,7 @@ class _Recordings:
 
 def read_series(path: Path) -> Recording:
     """Read ``timestamp,value`` on an even grid; an empty or unreadable value is a hole, a missing row too."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"timestamp", "value"} <= set(reader.fieldnames or ()):
-            raise BacktestError(f"{path} has no columns timestamp and value")
-        pairs = [(row["timestamp"], row["value"]) for row in reader]
+    pairs = _read(path, "timestamp", "value")
     if len(pairs) < 2:
         raise BacktestError(f"{path} has fewer than two rows")
     times = np.array([_epoch(stamp, path) for stamp, _ in pairs])
@@ -163,15 +167,30 @@ def read_series(path: Path) -> Recording:
     return Recording(path.stem, stamps, whole, float(times[0]), step)
 
 
-def _epoch(stamp: str | None, path: Path) -> float:
+def _read(path: Path, one: str, two: str) -> list[tuple[str, str]]:
+    """The cells of two columns, empty where a row ends early."""
     try:
-        moment = datetime.fromisoformat((stamp or "").strip())
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            if not {one, two} <= set(reader.fieldnames or ()):
+                raise BacktestError(f"{path} has no columns {one} and {two}")
+            return [(row[one], row[two]) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BacktestError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _epoch(stamp: str, path: Path) -> float:
+    stamp = stamp.strip()
+    if _EPOCH.fullmatch(stamp):  # first: 1712345678901 reads as a date of the year 1712 as well
+        return float(stamp) / (1000 if float(stamp) >= _FIRST_MS else 1)
+    try:
+        moment = datetime.fromisoformat(stamp)
     except ValueError:
         raise BacktestError(f"{path}: {stamp!r} is not a timestamp") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _number(text: str | None) -> float:
+def _number(text: str) -> float:
     try:
         return float(text or "nan")
     except ValueError:
@@ -179,11 +198,7 @@ def _number(text: str | None) -> float:
 
 
 def _read_windows(path: Path) -> list[tuple[str, str]]:
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"series", "origin"} <= set(reader.fieldnames or ()):
-            raise BacktestError(f"{path} has no columns series and origin")
-        return [(row["series"], row["origin"]) for row in reader]
+    return _read(path, "series", "origin")
 
 
 def _rolling(recordings: _Recordings, horizon: float) -> list[tuple[str, str]]:
@@ -191,8 +206,8 @@ def _rolling(recordings: _Recordings, horizon: float) -> list[tuple[str, str]]:
     for name in recordings.names():
         recording = recordings[name]
         day, steps = round(86_400 / recording.step), round(horizon / recording.step)
-        origins = range(MAX_DAYS * day, len(recording.whole) - steps + 1, max(day, 1))
-        found.extend((name, _stamp(recording, at, "")) for at in origins)
+        origins = range(max(MAX_DAYS * day, 1), len(recording.whole) - steps + 1, max(day, 1))
+        found.extend((name, _stamp(recording, at)) for at in origins)
     if not found:
         raise BacktestError(
             f"no series is longer than {MAX_DAYS} days and the horizon of {horizon / 3600:g} h"
@@ -205,17 +220,20 @@ def _position(recording: Recording, origin: str) -> int:
     at = round((moment - recording.start) / recording.step)
     if abs(recording.start + at * recording.step - moment) > recording.step / 10 or at <= 0:
         raise BacktestError(f"{recording.name}: the origin {origin} is not on the grid after the first value")
-    return min(at, len(recording.whole))
+    return at
 
 
-def _stamp(recording: Recording, at: int, like: str) -> str:
+def _stamp(recording: Recording, at: int) -> str:
     """The text of the timestamp at a position, written as the file writes its own."""
     if at < len(recording.stamps) and recording.stamps[at]:
         return recording.stamps[at]
-    moment = datetime.fromtimestamp(recording.start + at * recording.step, UTC)
-    if "+" not in like and not like.endswith("Z"):
-        moment = moment.replace(tzinfo=None)
-    return moment.isoformat(sep="T" if "T" in like else " ")
+    like, seconds = recording.stamps[0].strip(), recording.start + at * recording.step
+    if _EPOCH.fullmatch(like):
+        return f"{seconds * (1000 if float(like) >= _FIRST_MS else 1):.0f}"
+    zone = datetime.fromisoformat(like).tzinfo
+    moment = datetime.fromtimestamp(seconds, zone or UTC).replace(tzinfo=zone)
+    text = moment.isoformat(sep="T" if "T" in like else " ")
+    return text.replace("+00:00", "Z") if like.endswith("Z") else text
 
 
 def _rows(recording: Recording, origin: str, at: int, forecast: Forecast) -> Iterator[tuple[str, ...]]:
@@ -223,7 +241,7 @@ def _rows(recording: Recording, origin: str, at: int, forecast: Forecast) -> Ite
         yield (
             recording.name,
             origin,
-            _stamp(recording, at + ahead, origin),
+            _stamp(recording, at + ahead),
             *(f"{quantile:.9g}" for quantile in quantiles),
         )
 
