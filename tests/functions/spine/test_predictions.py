@@ -277,6 +277,12 @@ def test_the_alarm_enters_and_leaves_at_different_lines(
     assert alert_level(outlook(hours), before) is after
 
 
+def test_what_is_soon_full_even_at_the_end_of_a_wide_range_is_told() -> None:
+    assert alert_level(outlook(5, low=0.2, high=2.4), None) is Severity.WARNING  # from 1 to 12 h
+    assert alert_level(outlook(20, low=0.1, high=4), Severity.CRITICAL) is Severity.WARNING
+    assert alert_level(outlook(20, low=0.1, high=4), None) is None  # from 2 to 80 h
+
+
 def test_an_estimate_that_says_little_wakes_nobody() -> None:
     assert alert_level(outlook(50, per_day=0.1), None) is None
     assert alert_level(outlook(50, low=0.1, high=5), None) is None

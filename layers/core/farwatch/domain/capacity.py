@@ -69,18 +69,25 @@ class Outlook:
 def alert_level(outlook: Outlook, before: Severity | None) -> Severity | None:
     """Return the severity an outlook deserves, given the one it had before.
 
-    Critical under 8 h until it is over 24 h, warning under 72 h until it is over 96 h. Nothing when the estimate says too
-    little to wake anybody: a rate under half a percent a day, or an 80 % range whose end is more than six times its start.
+    Critical under 8 h until it is over 24 h, warning under 72 h until it is over 96 h. Nothing when the rate is under half a
+    percent a day. Of an 80 % range whose end is more than six times its start it is the end that counts: what may be full
+    in 1 h or in 12 will be full soon, what may be full in 20 h or in 200 wakes nobody.
     """
     if outlook.key.metric not in ALARMING or outlook.median_s is None:
         return None
-    if outlook.median_s > 0 and (outlook.per_day < SLOWEST_PER_DAY or _too_wide(outlook)):
+    left_s: float | None = outlook.median_s
+    if outlook.median_s > 0:
+        if outlook.per_day < SLOWEST_PER_DAY:
+            return None
+        if _too_wide(outlook):
+            left_s = outlook.high_s
+    if left_s is None:
         return None
     critical_line = CRITICAL_LEAVE_S if before is Severity.CRITICAL else CRITICAL_S
-    if outlook.median_s < critical_line:
+    if left_s < critical_line:
         return Severity.CRITICAL
     warn_line = WARN_LEAVE_S if before is not None else WARN_S
-    return Severity.WARNING if outlook.median_s < warn_line else None
+    return Severity.WARNING if left_s < warn_line else None
 
 
 def _too_wide(outlook: Outlook) -> bool:
