@@ -51,6 +51,7 @@ def test_a_series_whose_spread_is_too_small_to_divide_by_is_taken_for_constant(n
     with np.errstate(divide="raise", invalid="raise"):
         forecast = get(name).forecast(hourly(1e-200 * HOURS), DAY)
     assert np.abs(forecast.quantiles).max() < 1e-190
+    assert scale_of(hourly(np.where(HOURS % 9 == 0, 5e-324, 0.0))).shift is None
 
 
 @pytest.mark.parametrize("name", sorted(SLOW))

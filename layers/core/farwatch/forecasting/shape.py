@@ -35,8 +35,8 @@ def scale_of(history: History) -> Scale:
     low, middle, high, top = np.quantile(known, [0.05, 0.5, 0.95, 1.0])
     if known.min() < 0 or top <= 0 or high - middle < 1.5 * (middle - low):
         return Scale(None)
-    positive = known[known > 0]
-    return Scale(float(0.1 * np.median(positive)))
+    shift = float(0.1 * np.median(known[known > 0]))
+    return Scale(shift if shift > 0 else None)  # a tenth of the tiniest number is none
 
 
 def is_trending(history: History) -> bool:
