@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,6 +33,19 @@ def noise(seed: int = 2) -> np.ndarray:
 def test_one_day_ahead_is_the_first_half_of_two_days_ahead() -> None:
     values = 50 + 20 * np.sin(2 * np.pi * WEEK / DAY) + noise()
     assert (ask(values, DAY) == ask(values, 2 * DAY)[:DAY]).all()
+
+
+def test_a_fine_grid_takes_bearable_memory() -> None:
+    fine = 45 * DAY  # steps of 20 seconds
+    tracemalloc.start()
+    try:
+        values = 50 + 20 * np.sin(2 * np.pi * np.arange(7 * fine) / fine)
+        DEFAULT.forecast(History(0.0, 86_400 / fine, values), 2 * fine)
+        assert (
+            tracemalloc.get_traced_memory()[1] < 250e6
+        )  # 850 MB when all was made at once, and quadratic in the steps
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_level_shift_is_followed_within_hours() -> None:

@@ -52,6 +52,9 @@ WIDER_80, WIDER_95 = 1.15, 1.22
 Singles = NDArray[np.float32]
 """Shares and what they are made of: seven digits are enough, and take half the time."""
 _TINY = 1e-9  # of the largest value: an interval no wider than this has no width to compare with
+_AT_ONCE = (
+    4096  # steps mixed at once: a week by quarters of an hour at one go, one by the second in bearable memory
+)
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 
@@ -77,16 +80,25 @@ def _quantiles(history: History, steps: int) -> Floats:
         return np.zeros((steps, len(LEVELS)))
     values = filled / largest
     made, losses, inputs = evidence(values, np.isfinite(history.values), history.day, steps)
-    scores: Singles = losses.astype(np.float32)[lead_class(history.day, made.shape[1])]
-    seen, judges = inputs.astype(np.float32), _judges()
-    shares = judges[0].weigh(seen, scores)
-    for judge in judges[1:]:
-        shares += judge.weigh(seen, scores)
-    said = np.sort(trimmed_mean(made.T, shares / len(judges), values[-1]), axis=1)
+    scores: Singles = losses.astype(np.float32)
+    seen, lead, parts = inputs.astype(np.float32), lead_class(history.day, made.shape[1]), []
+    for first in range(0, len(seen), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        parts.append(trimmed_mean(made.T[part], _shares(seen[part], scores[lead[part]]), values[-1]))
+    said = np.sort(np.concatenate(parts), axis=1)
     last_day = slice(-history.day, None)
     said = held_to(said, values[last_day], np.isfinite(history.values[last_day]))
     said = np.clip(said, made.min(axis=0)[:, None], made.max(axis=0)[:, None])  # nobody said more than that
     return np.asarray(said[:steps] * largest)
+
+
+def _shares(seen: Singles, scores: Singles) -> Singles:
+    """The mean of the judges' shares."""
+    judges = _judges()
+    shares = judges[0].weigh(seen, scores)
+    for judge in judges[1:]:
+        shares += judge.weigh(seen, scores)
+    return shares / np.float32(len(judges))
 
 
 def held_to(said: Floats, last_day: Floats, known: NDArray[np.bool_]) -> Floats:
