@@ -26,6 +26,7 @@ SLOW = ("prophet", "arima")
 HORIZONS = {"24 h": 24, "48 h": 48, "7 days": 168}
 MARK = {"critical": "critical", "high": "critical", "warning": "warning", "info": "info"}
 MOST_OUTLOOKS = 8
+FRESH_MS = 15 * 60_000
 SOON_S = 72 * 3600
 HISTORY_POINTS = 900
 UNFIT = 422
@@ -52,14 +53,16 @@ def page() -> None:
 
 
 def _capacity(outlooks: list[Outlook], names: dict[str, str]) -> None:
-    rows = []
-    for number, one in enumerate(outlooks[:MOST_OUTLOOKS]):
+    rows, shown = [], {}
+    for one in outlooks[:MOST_OUTLOOKS]:
         mark = _mark(one)
-        when = "not within a year" if one["median_s"] is None else f"in about {ago(one['median_s'])}"
         what = series_name(one["metric"], one["labels"])
         now = amount(one["current"], one["unit"])
-        cells = [names.get(one["host_id"], one["host_id"]), what, now, when, mark, one["words"]]
-        rows.append(Row(str(number), cells, [Action("chart", "Chart")]))
+        cells = [names.get(one["host_id"], one["host_id"]), what, now, _when(one), mark, one["words"]]
+        # Not its place: by the time it is pressed another may stand there.
+        row = f"{one['host_id']} {what}"
+        shown[row] = one
+        rows.append(Row(row, cells, [Action("chart", "Chart")]))
     columns = {
         "Host": "text",
         "Series": "code",
@@ -68,15 +71,24 @@ def _capacity(outlooks: list[Outlook], names: dict[str, str]) -> None:
         "": "mark",
         "In words": "text",
     }
-    empty = "No outlook yet. A bounded series, such as a disk, gets one after some hours of history."
+    empty = "No outlook yet. A bounded series, such as a disk, gets one after a day of history."
     pressed = components.table(columns, rows, label="What runs out", empty=empty, key="outlooks")
     if len(outlooks) > MOST_OUTLOOKS:
         st.caption(f"The {MOST_OUTLOOKS} soonest of {len(outlooks)}. Look at any other series below.")
-    if pressed is not None:
-        one = outlooks[int(pressed[0])]
-        st.query_params.update({"host": one["host_id"], "series": series_name(one["metric"], one["labels"])})
+    if pressed is not None and pressed[0] in shown:
+        chosen = shown[pressed[0]]
+        what = series_name(chosen["metric"], chosen["labels"])
+        st.query_params.update({"host": chosen["host_id"], "series": what})
         st.session_state.pop("forecast-host", None)
         st.session_state.pop("forecast-series", None)
+
+
+def _when(outlook: Outlook) -> str:
+    if outlook["current"] >= outlook["threshold"]:
+        return "now"
+    if outlook["median_s"] is None:
+        return "not within a year"
+    return f"in about {ago(outlook['median_s'])}" if outlook["median_s"] else "perhaps by now"
 
 
 def _mark(outlook: Outlook) -> tuple[str, str, str]:
@@ -132,10 +144,10 @@ def _choice(model: str) -> str:
 
 
 def _ask(host_id: str, series: SeriesInfo, model: str, hours: int) -> Forecast:
-    """Return the forecast of this choice, asking for it once: the next reruns show the one that was made."""
+    """Return the forecast of this choice: the next reruns show the one that was made, until it is a step old."""
     choice = (host_id, series_name(series["metric"], series["labels"]), model, hours)
     kept: tuple[Any, Forecast] | None = st.session_state.get(_SHOWN)
-    if kept is not None and kept[0] == choice:
+    if kept is not None and kept[0] == choice and context.now() - kept[1]["made_at"] < FRESH_MS:
         return kept[1]
     with st.spinner("Looking ahead …"):
         made = context.api().ask_forecast(

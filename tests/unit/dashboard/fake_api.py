@@ -101,6 +101,7 @@ class FakeApi:
         self.asked_forecast: dict[str, Any] = {}
         self.asked_token: dict[str, Any] = {}
         self.forecasts_ready = False
+        self.outlook: dict[str, Any] = {}
         self.changes: list[tuple[str, Any]] = []
         self.lists = {
             **fake_admin.lists(self.started),

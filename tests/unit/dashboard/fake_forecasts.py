@@ -66,6 +66,7 @@ def outlooks(api: FakeApi, call: Call) -> tuple[int, Any]:
         "high_s": 158_400.0,
         "alert": "warning",
         "words": "disk /var on db-primary is full in 31 h, between 26 and 44 h, at the last day's rate",
+        **api.outlook,
     }
     unsure = {**full, "median_s": 14_400.0, "low_s": 900.0, "high_s": 90_000.0, "alert": None}
     later = {**full, "median_s": 950_400.0, "low_s": 864_000.0, "high_s": 1_036_800.0, "alert": None}

@@ -284,6 +284,42 @@ def test_what_runs_out_soon_without_an_alarm_is_uncertain_and_not_fine(open_page
     assert marks == ["Warning", "Uncertain", "Fine", "Fine"]
 
 
+@pytest.mark.parametrize(("current", "when"), [(96.0, "now"), (91.2, "perhaps by now")])
+def test_what_is_full_is_said_to_be_so_and_not_to_be_in_no_seconds(
+    api: FakeApi, open_page: Open, current: float, when: str
+) -> None:
+    api.outlook = {"current": current, "median_s": 0.0, "low_s": 0.0, "high_s": 0.0}
+    outlooks, *_ = components(open_page("forecasts"))
+    assert outlooks["rows"][0]["cells"][3] == when
+
+
+def test_the_chart_of_a_row_is_that_of_its_series_wherever_it_stands_by_now(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(columns: Any, rows: list[Any], *, key: str, **_: Any) -> tuple[str, str] | None:
+        if key != "outlooks":
+            return None
+        (never,) = [row.id for row in rows if "not within a year" in row.cells]
+        assert not never.isdigit(), "a place, where another series may stand when it is pressed"
+        return never, "chart"
+
+    monkeypatch.setattr("dashboard.components.table", table)
+    app = open_page("forecasts", host="host_003")
+    assert app.query_params["host"] == "host_000"
+    assert app.query_params["series"] == "disk.used_percent{mount=/var}"
+
+
+def test_a_forecast_that_has_grown_old_on_an_open_page_is_made_anew(
+    api: FakeApi, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("forecasts", host="host_003")
+    app.run()
+    assert len([route for route, _ in api.changes if route == "POST /predictions"]) == 1
+    monkeypatch.setattr("dashboard.pages.forecasts.FRESH_MS", 0)
+    app.run()
+    assert len([route for route, _ in api.changes if route == "POST /predictions"]) == 2
+
+
 def test_a_long_list_of_what_runs_out_says_that_it_is_cut(
     api: FakeApi, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
