@@ -36,6 +36,15 @@ def test_a_perfect_yesterday_gives_no_ratio() -> None:
     assert found.relative_pinball is None
 
 
+@pytest.mark.parametrize("noise", [1e-15, 5e-324])
+def test_a_yesterday_that_differs_by_the_rounding_of_means_is_perfect(noise: float) -> None:
+    # Else a constant third would be forecast "60,000,000 % worse than yesterday", and zeros infinitely so.
+    actual = np.full(4, 1 / 3 if noise > 1e-300 else 0.0)
+    found = compare(actual, np.full((4, 5), 0.333333), yesterday=actual + noise)
+    assert found is not None
+    assert found.relative_mae is None or found.relative_mae < 10
+
+
 def test_nothing_is_said_before_anything_came() -> None:
     assert compare(np.full(4, np.nan), QUANTILES) is None
 

@@ -16,6 +16,10 @@ from farwatch.forecasting.forecast import LEVELS
 from farwatch.forecasting.history import Floats
 
 
+_EXACT = 1e-9  # of the largest value: as far as a forecast is written down; means of what stands still differ by less
+_TINIEST = 1e-200  # less is no number to divide by
+
+
 @dataclass(frozen=True, slots=True)
 class Accuracy:
     """What a comparison of a forecast with the truth found.
@@ -23,7 +27,7 @@ class Accuracy:
     ``steps`` is the number of steps judged. ``mae`` is the mean absolute error of the median and
     ``pinball`` the mean quantile loss over the five levels, both in the metric's unit. ``relative_mae`` and
     ``relative_pinball`` divide them by those of yesterday repeated; None where there was no yesterday to
-    repeat or repeating it was exact. ``cover80`` and ``cover95`` are the shares (0 to 1) of values inside
+    repeat or repeating it was exact, but for the rounding of means. ``cover80`` and ``cover95`` are the shares (0 to 1) of values inside
     the intervals.
     """
 
@@ -65,7 +69,7 @@ def compare(actual: Floats, quantiles: Floats, yesterday: Floats | None = None) 
             raise ForecastError(f"{len(actual)} values cannot be compared with {len(yesterday)} of yesterday")
         both = known & np.isfinite(yesterday)
         naive = float(np.mean(np.abs(actual[both] - yesterday[both]))) if both.any() else 0.0
-        if naive > 0:
+        if naive > max(_EXACT * float(np.abs(actual[both]).max(initial=0.0)), _TINIEST):
             relative_mae = float(np.mean(np.abs(actual[both] - quantiles[both, 2]))) / naive
             # A point forecast is the quantile forecast with all five in one place.
             relative_pinball = pinball(actual[both], quantiles[both]) / (naive / 2)
