@@ -97,6 +97,17 @@ def test_a_quick_model_answers_at_once_within_bounds_and_is_kept(now: int) -> No
     assert [item["id"] for item in listed] == [body["id"]]
 
 
+def test_the_unit_of_a_metric_does_not_matter(made: Container, now: int) -> None:
+    times = np.arange(now // STEP_MS * STEP_MS - 3 * 86_400_000, now, STEP_MS)
+    wave = 3 + np.sin(times / 86_400_000 * math.tau)
+    tiny, huge = SeriesKey.of("leak.tonnes"), SeriesKey.of("leak.grams")
+    made.adapters.metric_store.write_history(
+        "host_a", SampleBlock(times, (tiny, huge), np.column_stack([wave * 1e-8, wave * 1e-2])), 60
+    )
+    tonnes, grams = (ask(metric=key.metric)[1]["quantiles"] for key in (tiny, huge))
+    assert np.array(tonnes) * 1e6 == pytest.approx(np.array(grams), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [

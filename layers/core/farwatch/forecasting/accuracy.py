@@ -15,7 +15,6 @@ from farwatch.forecasting.errors import ForecastError
 from farwatch.forecasting.forecast import LEVELS
 from farwatch.forecasting.history import Floats
 
-
 _EXACT = 1e-9  # of the largest value: as far as a forecast is written down; means of what stands still differ by less
 _TINIEST = 1e-200  # less is no number to divide by
 
@@ -27,8 +26,8 @@ class Accuracy:
     ``steps`` is the number of steps judged. ``mae`` is the mean absolute error of the median and
     ``pinball`` the mean quantile loss over the five levels, both in the metric's unit. ``relative_mae`` and
     ``relative_pinball`` divide them by those of yesterday repeated; None where there was no yesterday to
-    repeat or repeating it was exact, but for the rounding of means. ``cover80`` and ``cover95`` are the shares (0 to 1) of values inside
-    the intervals.
+    repeat or repeating it was exact, but for the rounding of means. ``cover80`` and ``cover95`` are the shares
+    (0 to 1) of values inside the intervals.
     """
 
     steps: int

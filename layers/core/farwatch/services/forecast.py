@@ -122,7 +122,8 @@ class Forecasts:
             state=ForecastState.READY,
             start=round(float(made.times[0]) * 1000),
             step_s=STEP_S,
-            quantiles=np.round(made.quantiles, 6).tolist(),
+            # Nine digits, whatever the unit: six decimals are too many for bytes and none at all for a tiny rate.
+            quantiles=[[float(f"{value:.9g}") for value in row] for row in made.quantiles.tolist()],
         )
 
     def history(self, host_id: str, key: SeriesKey, now: int) -> History:
