@@ -17,6 +17,7 @@ ROOT = SeriesKey.of("disk.used_percent", {"mount": "/"})
         (30.9 * HOUR, 26.2 * HOUR, 43.7 * HOUR, "disk / full in 31 h, between 26 and 44 h, "),
         (4.47 * HOUR, 1814.0, 18.2 * HOUR, "disk / full in 4 h, between 30 min and 18 h, "),
         (168.8 * HOUR, 28.0 * HOUR, 645.0 * HOUR, "disk / full in 7 d, between 28 h and 27 d, "),
+        (31.0 * HOUR, 30.9 * HOUR, 31.2 * HOUR, "disk / full in 31 h, "),
         (40.0, 1.0, 700.0, "disk / full in 5 min, between 5 and 10 min, "),
     ],
 )

@@ -63,6 +63,8 @@ class Outlook:
             return f"{what} may be full by now: {show(self.current, unit)} when last measured, {rate}"
         if self.low_s is None or self.high_s is None:
             return f"{what} full in {estimate(self.median_s)} or later, {rate}"
+        if estimate(self.low_s) == estimate(self.high_s):
+            return f"{what} full in {estimate(self.median_s)}, {rate}"
         return f"{what} full in {estimate(self.median_s)}, between {estimated_range(self.low_s, self.high_s)}, {rate}"
 
 
