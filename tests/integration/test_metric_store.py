@@ -214,16 +214,35 @@ def test_history_is_read_back_from_its_tier(store: MetricStore) -> None:
 
 
 def test_expiry_drops_what_is_past_its_retention_and_nothing_else(store: MetricStore) -> None:
-    store.write(HOST, block([NOON - 5 * DAY, NOON], [1.0, 2.0]), NOON)
-    store.write_history(HOST, block([NOON - 40 * DAY, NOON], [1.0, 2.0]), MINUTE)
+    store.write(HOST, block([NOON], [2.0]), NOON)
+    store.roll_up(NOON + 300_000)
+    store.write(HOST, block([NOON - 5 * DAY], [1.0]), NOON)
+    store.roll_up(NOON + 300_000)
+    store.write_history(HOST, block([NOON - 40 * DAY], [1.0]), MINUTE)
     store.expire(Retention(raw_days=3, minute_days=30, hour_days=730), NOON)
     (raw,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, RAW_STEP)
     (minute,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, Resolution(MINUTE, MINUTE))
     assert raw.mean.tolist() == [2.0]
-    assert minute.mean.tolist() == [2.0]
+    assert minute.mean.tolist() == [1.0, 2.0]
     store.write(HOST, block([NOON - 5 * DAY], [7.0]), NOON)
     (raw,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, RAW_STEP)
     assert raw.mean.tolist() == [7.0, 2.0]
+
+
+def test_what_comes_days_late_is_dropped_only_once_it_is_rolled_up(store: MetricStore) -> None:
+    late = NOON - 5 * DAY
+    store.expire(Retention(), NOON)
+    store.write(HOST, block([NOON], [2.0]), NOON)
+    store.roll_up(NOON + 300_000)
+    for second in range(3):  # as an agent that was cut off for days brings what it kept, while the sweep runs
+        store.write(HOST, block([late + 60_000 * second], [7.0]), NOON)
+        store.expire(Retention(raw_days=3), NOON)
+        store.roll_up(NOON + 300_000)
+    store.expire(Retention(raw_days=3), NOON)
+    (minute,) = store.read(HOST, ["cpu.percent"], late, late + DAY, Resolution(MINUTE, MINUTE))
+    assert minute.mean.tolist() == [7.0, 7.0, 7.0]
+    (raw,) = store.read(HOST, ["cpu.percent"], 0, NOON + DAY, RAW_STEP)
+    assert raw.mean.tolist() == [2.0]
 
 
 def test_series_are_listed_by_name(store: MetricStore) -> None:

@@ -186,9 +186,19 @@ class InfluxMetricStore:
         self._write(self._tier(tier), lines)
 
     def expire(self, retention: Retention, now: int) -> None:
-        """Delete what is past its retention; the buckets' own retention policies, where set, do the same."""
+        """Delete what is past its retention, raw samples once they are rolled up.
+
+        The buckets' own retention policies, where set, do the same without waiting.
+        """
+        progress = self._query(self._bucket, f'SELECT last("until") AS "until" FROM "{_PROGRESS}"')  # noqa: S608 - a constant
+        late = self._query(self._bucket, f'SELECT min("start") AS "start" FROM "{_LATE}"')  # noqa: S608 - a constant
+        waiting = [int(item.columns["until"][0]) for item in progress] or [0]
+        waiting += [int(item.columns["start"][0]) for item in late]
         for tier in (RAW, MINUTE, HOUR):
-            self._delete(self._tier(tier), 1, now - retention.days(tier) * 86_400_000, "")
+            until = now - retention.days(tier) * 86_400_000
+            until = min(until, *waiting) if tier == RAW else until
+            if until > 1:
+                self._delete(self._tier(tier), 1, until, "")
 
     def ping(self) -> None:
         """Return when InfluxDB answers."""

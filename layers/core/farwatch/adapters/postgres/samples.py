@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import numpy as np
 import numpy.typing as npt
-from psycopg import errors, sql
+from psycopg import Rollback, errors, sql
 from psycopg.types.json import Jsonb
 
 from farwatch.adapters.postgres.database import Connection, Database
@@ -218,21 +218,36 @@ class PostgresMetricStore:
         connection.execute(_ROLL_UP_HOURS, hours)
 
     def expire(self, retention: Retention, now: int) -> None:
-        """Drop day partitions and delete roll-ups that are past their retention."""
+        """Drop day partitions, once they are rolled up, and delete roll-ups that are past their retention."""
         oldest_day = (now - retention.raw_days * _DAY_MS) // _DAY_MS
         with self._database.transaction() as connection:
             partitions = connection.execute(
                 "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'samples'::regclass"
             ).fetchall()
             for partition in partitions:
-                if int(partition["name"].removeprefix("samples_")) < oldest_day:
+                day = int(partition["name"].removeprefix("samples_"))
+                if day >= oldest_day or self._waits(connection, day):
+                    continue
+                with connection.transaction() as dropping:
                     connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(partition["name"])))
+                    if self._waits(connection, day):  # for what was stored while this waited for its lock
+                        raise Rollback(dropping)
             for tier in (MINUTE, HOUR):
                 connection.execute(
                     "DELETE FROM rollups WHERE tier = %s AND at < %s",
                     (tier, now - retention.days(tier) * _DAY_MS),
                 )
         self._days = {day for day in self._days if day >= oldest_day}
+
+    @staticmethod
+    def _waits(connection: Connection, day: int) -> bool:
+        """Whether samples of the day (days since 1970) are still to be rolled up, as of a host that was cut off till now."""
+        row = connection.execute(
+            """SELECT coalesce((SELECT until FROM rollup_progress), 0) < %(stop)s
+                      OR EXISTS (SELECT FROM rollup_late WHERE start < %(stop)s AND stop > %(start)s) AS waits""",
+            {"start": day * _DAY_MS, "stop": (day + 1) * _DAY_MS},
+        ).fetchone()
+        return row is None or bool(row["waits"])
 
     def ping(self) -> None:
         """Return when PostgreSQL answers."""
