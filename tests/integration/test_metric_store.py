@@ -245,6 +245,23 @@ def test_what_comes_days_late_is_dropped_only_once_it_is_rolled_up(store: Metric
     assert raw.mean.tolist() == [2.0]
 
 
+def test_a_day_that_another_process_has_dropped_is_made_again(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_a', 'a')")
+    process, sweep = PostgresMetricStore(database), PostgresMetricStore(database)
+    late = NOON - 5 * DAY
+    process.write(HOST, block([NOON], [2.0]), NOON)
+    sweep.roll_up(NOON + 300_000)
+    for minute in range(2):
+        process.write(HOST, block([late + 60_000 * minute], [3.0]), NOON)
+        sweep.roll_up(NOON + 300_000)
+        sweep.expire(Retention(raw_days=3), NOON)
+    (minutes,) = process.read(HOST, ["cpu.percent"], late, NOON, Resolution(MINUTE, MINUTE))
+    assert minutes.mean.tolist() == [3.0, 3.0]
+    database.close()
+
+
 def test_series_are_listed_by_name(store: MetricStore) -> None:
     store.write(HOST, block([NOON], [1.0], [2.0], [3.0]), NOON)
     assert set(store.series(HOST)) == {CPU, ROOT, DATA}

@@ -20,6 +20,8 @@ from farwatch.domain.retention import HOUR, MINUTE, RAW, Resolution, Retention
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.ports.metric_store import SeriesData
 
+Places = npt.NDArray[np.intp]
+
 _DAY_MS = 86_400_000
 _LATE_AFTER_MS = 60_000
 _ROLL_UP_LAG_MS = 90_000
@@ -69,6 +71,14 @@ class PostgresMetricStore:
         row, column = np.nonzero(~np.isnan(block.values))
         if len(row) == 0:
             return
+        try:
+            self._insert(host_id, block, row, column, now)
+        except errors.CheckViolation:
+            # The sweep of another process has dropped a day that was made here.
+            self._days.clear()
+            self._insert(host_id, block, row, column, now)
+
+    def _insert(self, host_id: str, block: SampleBlock, row: Places, column: Places, now: int) -> None:
         times = block.times[row]
         ids = self._series_ids(host_id, block.series)
         self._ensure_partitions({int(day) for day in np.unique(times // _DAY_MS)})
