@@ -36,16 +36,26 @@ def choose_resolution(
     """Return the finest resolution that draws [start, end) (epoch ms) in at most ``points`` buckets.
 
     Raw samples where they fit and are still kept, else the finest roll-up that is still kept at ``start``, in steps
-    people can read (1, 2, 5, 10, 15, 30 minutes, 1, 2, 3, 6, 12, 24 hours).
+    people can read (1, 2, 5, 10, 15, 30 minutes, 1, 2, 3, 6, 12, 24 hours; 2, 4, 8 … days). Buckets lie at multiples of
+    their width, so a range may touch one more than it is long.
     """
+
+    def fits(step_s: int) -> bool:
+        return (end - 1) // (step_s * 1000) - start // (step_s * 1000) < points
+
     span_s, age_s = (end - start) / 1000, (now - start) / 1000
     raw_kept = age_s <= retention.raw_days * DAY_S
     if raw_kept and span_s / max(interval_s, 1.0) <= points:
         return Resolution(RAW, 0)
-    step_s = next((step for step in _STEPS_S if span_s / step <= points), _STEPS_S[-1])
+    step_s = next((step for step in _STEPS_S if fits(step)), _STEPS_S[-1])
+    while not fits(step_s):
+        step_s *= 2
     if raw_kept and span_s <= 3 * 3600:
         # Roll-ups lag by two minutes; a short recent range is cheap to bucket from raw and complete to its end.
-        return Resolution(RAW, max(int(span_s / points) + 1, 1))
+        step_s = int(span_s / points) + 1
+        while not fits(step_s):
+            step_s += 1
+        return Resolution(RAW, step_s)
     if age_s <= retention.minute_days * DAY_S and step_s < HOUR:
         return Resolution(MINUTE, step_s)
     return Resolution(HOUR, max(step_s, HOUR))
