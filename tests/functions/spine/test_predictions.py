@@ -246,6 +246,28 @@ def test_the_scheduled_run_ends_in_time_and_says_how_many_hosts_wait(
     assert forecast_handler({}, context) == done
 
 
+def test_what_cannot_be_judged_or_estimated_keeps_nothing_else_from_it(
+    made: Container, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.capacities._signals = Sent()
+    for model in ("default", "seasonal_naive"):
+        made.forecasts.ask("host_a", CPU, model, 86_400, "user_1", now - 2 * 86_400_000)
+    with made.adapters.database.transaction() as connection:
+        connection.execute("UPDATE forecasts SET quantiles = '[[1, 2]]' WHERE model = 'default'")
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_0', 'a-broken-one')")
+    read = made.adapters.metric_store.read
+
+    def broken(host_id: str, *rest: Any) -> Any:
+        return 1 / 0 if host_id == "host_0" else read(host_id, *rest)
+
+    monkeypatch.setattr(made.adapters.metric_store, "read", broken)
+    context = lambda_context()
+    monkeypatch.setattr(context, "get_remaining_time_in_millis", lambda: 100_000)
+    assert forecast_handler({}, context) == {"judged": 2, "outlooks": 1, "hosts_waiting": 0}
+    (item,) = call("GET", "/api/v1/predictions/accuracy")[1]["items"]
+    assert (item["model"], item["forecasts"]) == ("seasonal_naive", 1)
+
+
 def test_in_a_fleet_too_large_for_one_go_every_host_has_its_turn(made: Container, now: int) -> None:
     times = np.arange(now // STEP_MS * STEP_MS - 2 * 86_400_000, now, STEP_MS)
     block = SampleBlock(times, (ROOT,), np.linspace(20, 40, len(times))[:, None])

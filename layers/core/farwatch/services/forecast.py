@@ -17,7 +17,7 @@ from farwatch.domain.retention import MINUTE, Resolution
 from farwatch.domain.samples import SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
-from farwatch.errors import FieldError, InvalidInput, NotFound, Unavailable
+from farwatch.errors import FarwatchError, FieldError, InvalidInput, NotFound, Unavailable
 from farwatch.forecasting import SLOW, Bounds, ForecastError, History, UnknownModel, get, names
 from farwatch.forecasting.accuracy import compare
 from farwatch.forecasting.capacity import time_to_threshold
@@ -147,7 +147,14 @@ class Forecasts:
         self._forecasts.give_up(now - GIVE_UP_MS, "it was not made within an hour; ask again")
         due = self._forecasts.due(now - 300_000, _SCORED_AT_ONCE)
         for forecast in due:
-            self._forecasts.score(forecast.id, self._score(forecast))
+            try:
+                score = self._score(forecast)
+            except FarwatchError:
+                raise  # the store is away: later
+            except Exception:  # noqa: BLE001 - it would fail again each time, and no outlook be made ever after
+                logger.exception("forecast not judged", extra={"forecast": forecast.id})
+                score = None
+            self._forecasts.score(forecast.id, score)
         self._forecasts.forget(now - KEEP_MS)
         return len(due)
 
@@ -228,29 +235,37 @@ class Capacities:
         for place, host in enumerate(hosts):
             if self._clock() > until:
                 return Refreshed(looked, len(hosts) - place)
-            before = kept.get(host.id, {})
-            histories = self._forecasts.histories(host.id, list(WATCHED), now)
-            heard = {key: history.heard for key, history in histories.items()}
-            newest = max(heard.values(), default=0.0)
-            after = [
-                outlook
-                for key, history in histories.items()
-                # One that is behind the host's others is gone, as the disk of a mount that was undone.
-                if heard[key] >= newest - GONE_AFTER_S
-                and (outlook := self._look(host, key, history, before.get(key), now)) is not None
-            ]
-            signals = [_signal(host, outlook, SignalState.FIRING, now) for outlook in after if outlook.alert]
-            still = {outlook.key for outlook in after if outlook.alert}
-            signals += [
-                _signal(host, outlook, SignalState.RESOLVED, now)
-                for key, outlook in before.items()
-                if outlook.alert and key not in still
-            ]
-            if signals:
-                self._signals.send(signals)
-            self._kept.keep_outlooks(host.id, after)
-            looked += len(after)
+            try:
+                looked += self._refresh_host(host, kept.get(host.id, {}), now)
+            except FarwatchError:
+                raise  # the store or the queue is away: later
+            except Exception:  # noqa: BLE001 - it comes first from now on; the others are to have their turn all the same
+                logger.exception("no outlook", extra={"host": host.id})
         return Refreshed(looked, 0)
+
+    def _refresh_host(self, host: Host, before: dict[SeriesKey, Outlook], now: int) -> int:
+        """Estimate anew for one host, and return how many outlooks it has."""
+        histories = self._forecasts.histories(host.id, list(WATCHED), now)
+        heard = {key: history.heard for key, history in histories.items()}
+        newest = max(heard.values(), default=0.0)
+        after = [
+            outlook
+            for key, history in histories.items()
+            # One that is behind the host's others is gone, as the disk of a mount that was undone.
+            if heard[key] >= newest - GONE_AFTER_S
+            and (outlook := self._look(host, key, history, before.get(key), now)) is not None
+        ]
+        signals = [_signal(host, outlook, SignalState.FIRING, now) for outlook in after if outlook.alert]
+        still = {outlook.key for outlook in after if outlook.alert}
+        signals += [
+            _signal(host, outlook, SignalState.RESOLVED, now)
+            for key, outlook in before.items()
+            if outlook.alert and key not in still
+        ]
+        if signals:
+            self._signals.send(signals)
+        self._kept.keep_outlooks(host.id, after)
+        return len(after)
 
     def _look(
         self, host: Host, key: SeriesKey, history: History, before: Outlook | None, now: int
