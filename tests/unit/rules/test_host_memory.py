@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from farwatch.detection import registry, unpack
 from farwatch.domain.catalogue import CATALOGUE
 from farwatch.domain.hosts import Host
-from farwatch.domain.rules import Comparison, Condition, Rule
+from farwatch.domain.rules import Comparison, Condition, Measure, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.services.detect import Sensitivity
@@ -67,10 +67,8 @@ def test_an_agent_that_starts_again_does_not_make_the_host_score_forget() -> Non
 
 
 def test_what_rules_remember_of_series_that_come_and_go_is_forgotten_after_a_day() -> None:
-    memory, rule = (
-        Memory(),
-        Rule("rule_x", "x", (Condition("disk.used_percent", Comparison.ABOVE, 90),), Severity.INFO),
-    )
+    rising = Condition("disk.used_percent", Comparison.ABOVE, 90, measure=Measure.CHANGE, window_s=600)
+    memory, rule = Memory(), Rule("rule_x", "x", (rising,), Severity.INFO)
     for hour in range(100):
         passing = SeriesKey.of("disk.used_percent", {"mount": f"/run/{hour}"})
         lasting = SeriesKey.of("disk.used_percent", {"mount": "/"})

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from farwatch.domain.measures import NEVER_S, POINTS, change_per_hour, remember, seconds_to_bound
 from farwatch.domain.replay import replay
-from farwatch.domain.rules import Change, Comparison, Condition, GroupState, Measure, Rule
+from farwatch.domain.rules import Change, Comparison, Condition, Measure, Rule
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
-from farwatch.domain.walk import walk
+from farwatch.domain.walk import States, walk
 
 WINDOW_S = 600.0
 FINITE = st.floats(-1e9, 1e9)
@@ -97,14 +97,14 @@ def test_a_rule_whose_condition_is_moved_to_another_metric_does_not_take_the_dif
 ):
     keys = (SeriesKey.of("a"), SeriesKey.of("b"), SeriesKey.of("c"))
     always = Condition("a", Comparison.ABOVE, 0)
-    states: dict[str, GroupState] = {}
+    states: States = {}
     for hour, metric in enumerate(("b", "c")):
         rising = Condition(metric, Comparison.ABOVE, 10, measure=Measure.CHANGE, window_s=600)
         rule = Rule("rule_x", "Both", (always, rising), Severity.INFO, for_s=0)
         times = 1 + (np.arange(60) + 60 * hour) * 60_000
         block = SampleBlock(times, keys, np.tile([1.0, 5.0, 1e9], (60, 1)))
-        assert {now_at.change for now_at in walk(rule, states, block, {})} == {Change.NONE}
-    assert len(states["a"].windows) == 1
+        assert {now_at.change for now_at in walk([rule], states, block, {})} == {Change.NONE}
+    assert len(states["rule_x"]["a"].windows) == 1
 
 
 def test_a_series_silent_for_a_day_is_no_longer_watched() -> None:
