@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from farwatch.domain.measures import NEVER_S, POINTS, change_per_hour, remember, seconds_to_bound
 from farwatch.domain.replay import replay
 from farwatch.domain.rules import Change, Comparison, Condition, Measure, Rule
-from farwatch.domain.samples import SampleBlock, SeriesKey
+from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
+from farwatch.domain.signals import SignalState
 from farwatch.domain.walk import States, walk
+from farwatch.services.evaluation import Memory, evaluate
+from tests.unit.rules.test_host_memory import HOST
 
 WINDOW_S = 600.0
 FINITE = st.floats(-1e9, 1e9)
@@ -105,6 +108,26 @@ def test_a_rule_whose_condition_is_moved_to_another_metric_does_not_take_the_dif
         block = SampleBlock(times, keys, np.tile([1.0, 5.0, 1e9], (60, 1)))
         assert {now_at.change for now_at in walk([rule], states, block, {})} == {Change.NONE}
     assert len(states["rule_x"]["a"].windows) == 1
+
+
+def test_what_has_stopped_rising_is_not_said_to_be_back_to_where_it_stopped() -> None:
+    rising = Condition("memory.used_percent", Comparison.ABOVE, 10, measure=Measure.CHANGE, window_s=600)
+    high = Condition("memory.used_percent", Comparison.ABOVE, 80, 70)
+    start, memory, ends = 1_790_000_000_000, Memory(), {}
+    rules = [
+        Rule("rule_rising", "Rising", (rising,), Severity.INFO, for_s=0, keep_firing_for_s=0),
+        Rule("rule_high", "High", (high,), Severity.INFO, for_s=0, keep_firing_for_s=0),
+    ]
+    for minute, value in enumerate([*range(50, 90), *[90] * 20, *[60] * 3]):
+        at = start + minute * 60_000
+        block = SampleBlock(
+            np.array([at]), (SeriesKey.of("memory.used_percent"),), np.array([[float(value)]])
+        )
+        signals = evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, rules, at).signals
+        ends |= {one.source: one.reason for one in signals if one.state is SignalState.RESOLVED}
+    assert ends["rule_rising"].startswith("Over after ")
+    assert ends["rule_rising"].endswith("; memory.used_percent is 90 % now.")
+    assert ends["rule_high"] == "memory.used_percent is back to 60 % after 29 min."
 
 
 def test_a_series_silent_for_a_day_is_no_longer_watched() -> None:

@@ -209,7 +209,11 @@ def _why_over(condition: Condition, key: SeriesKey, step: Step) -> str:
     if condition.measure is Measure.SILENT:
         return f"{key.text()} is sent again after {lasted}."
     current = "unknown" if step.value is None else show(step.value, unit_of(key.metric))
-    return f"{key.text()} is back to {current} after {lasted}."
+    back = step.value is None or not condition.holds(step.value, firing=True)
+    if condition.measure is Measure.VALUE and back:
+        return f"{key.text()} is back to {current} after {lasted}."
+    # What is over is how it moved, or another condition: the value itself may be no better than before.
+    return f"Over after {lasted}; {key.text()} is {current} now."
 
 
 def _withdrawn(rule_id: str, text: str, state: GroupState, host: Host, now: int) -> Signal:
