@@ -90,6 +90,15 @@ def test_what_is_written_is_read_back_without_the_gaps(store: MetricStore) -> No
     assert root.count.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("mount", ["", "C:\\", "a\\\\", "\u2060", "\\ ,="])
+def test_a_label_is_kept_whatever_its_value(store: MetricStore, mount: str) -> None:
+    keys = (SeriesKey.of("disk.used_percent", {"mount": mount}), SeriesKey.of("disk.used_percent"))
+    store.write(HOST, SampleBlock(np.array([NOON]), keys, np.array([[1.0, 2.0]])), NOON)
+    found = store.read(HOST, ["disk.used_percent"], NOON, NOON + DAY, RAW_STEP)
+    assert {data.key: data.mean.tolist() for data in found} == {keys[0]: [1.0], keys[1]: [2.0]}
+    assert set(store.series(HOST)) == set(keys)
+
+
 def test_writing_again_changes_nothing(store: MetricStore) -> None:
     for _ in range(3):
         store.write(HOST, block([NOON, NOON + 5000], [1.0, 2.0]), NOON)

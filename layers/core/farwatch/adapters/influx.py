@@ -36,6 +36,7 @@ _PROGRESS, _LATE = (
     "_rollup_late",
 )  # measurements of our own; a metric starts with a letter
 _CHUNK = 5_000
+_END = "\u2060"  # an invisible character, put where the line protocol cannot say that a label ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +275,20 @@ def _present(block: SampleBlock, column: int) -> Iterable[tuple[int, float]]:
 
 
 def _series(host_id: str, key: SeriesKey) -> str:
-    tags = "".join(f",l_{name}={_escape(value)}" for name, value in key.labels if value)
+    tags = "".join(f",l_{name}={_escape(_tag(value))}" for name, value in key.labels)
     return f"{_escape(key.metric)},host={_escape(host_id)}{tags}"
 
 
 def _escape(text: str) -> str:
-    # Line protocol: commas, equals signs and spaces are escaped; a trailing backslash would escape what follows it.
+    # Line protocol: commas, equals signs and spaces are escaped.
     for character in ",= ":
         text = text.replace(character, "\\" + character)
-    return text + "\\\\" if text.endswith("\\") else text
+    return text
+
+
+def _tag(value: str) -> str:
+    """Return the value of a label as a tag: not empty, which is no tag at all, and no backslash before what follows it."""
+    return value + _END if not value or value.endswith(("\\", _END)) else value
 
 
 def _identifier(name: str) -> str:
@@ -294,7 +300,8 @@ def _string(text: str) -> str:
 
 
 def _key(found: _Found) -> SeriesKey:
-    labels = {name[2:]: value for name, value in found.tags.items() if name.startswith("l_") and value}
+    tags = found.tags.items()
+    labels = {name[2:]: value.removesuffix(_END) for name, value in tags if name.startswith("l_") and value}
     return SeriesKey.of(found.name, labels)
 
 
