@@ -53,7 +53,7 @@ class Recording:
     def history(self, at: int) -> History:
         """The seven days before position ``at``; what was not recorded of them is a hole."""
         first = max(at - round(MAX_DAYS * 86_400 / self.step), 0)
-        values = np.full(at - first, np.nan)
+        values = np.full(max(at - first, 0), np.nan)
         recorded = self.whole[first:at]
         values[: len(recorded)] = recorded
         return History(self.start + first * self.step, self.step, values)
@@ -218,8 +218,8 @@ def _rolling(recordings: _Recordings, horizon: float) -> list[tuple[str, str]]:
 def _position(recording: Recording, origin: str) -> int:
     moment = _epoch(origin, Path(recording.name))
     at = round((moment - recording.start) / recording.step)
-    if abs(recording.start + at * recording.step - moment) > recording.step / 10 or at <= 0:
-        raise BacktestError(f"{recording.name}: the origin {origin} is not on the grid after the first value")
+    if abs(recording.start + at * recording.step - moment) > recording.step / 10:
+        raise BacktestError(f"{recording.name}: the origin {origin} is not on the grid of its values")
     return at
 
 

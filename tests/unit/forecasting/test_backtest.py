@@ -166,8 +166,11 @@ def test_a_window_with_too_little_history_is_refused_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record(tmp_path, "cpu-1")
-    asked = windows(tmp_path / "w.txt", ("cpu-1", "2024-03-01 05:00:00"), ("cpu-1", "2024-03-09 00:00:00"))
+    early = [("cpu-1", f"{day} 05:00:00") for day in ("2024-03-01", "2024-02-01", "1970-01-01")]
+    asked = windows(
+        tmp_path / "w.txt", *early, ("cpu-1", "2024-03-01 00:00:00"), ("cpu-1", "2024-03-09 00:00:00")
+    )
     assert main([str(tmp_path), "--windows", asked]) == 0
     printed = capsys.readouterr()
     assert "default needs 24 h" in printed.err
-    assert "refused   1" in printed.out
+    assert "refused   4" in printed.out
