@@ -318,5 +318,7 @@ def test_what_is_soon_full_even_at_the_end_of_a_wide_range_is_told() -> None:
 
 def test_an_estimate_that_says_little_wakes_nobody() -> None:
     assert alert_level(outlook(50, per_day=0.1), None) is None
+    assert alert_level(outlook(50, per_day=0.4), None) is None
+    assert alert_level(outlook(50, per_day=0.4), Severity.WARNING) is Severity.WARNING
     assert alert_level(outlook(50, low=0.1, high=5), None) is None
     assert alert_level(outlook(3, low=0.1, high=1.5), None) is Severity.CRITICAL

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from farwatch.adapters.postgres.anomalies import PostgresAnomalies
 from farwatch.adapters.postgres.sweep import PostgresSweepLog
+from farwatch.domain.anomalies import Anomaly
 from farwatch.domain.hosts import Host, waiting_ms
 from farwatch.domain.incidents import IncidentStatus
 from farwatch.domain.routing import Channel
+from farwatch.domain.samples import SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState
 from farwatch.errors import Rejected, Unavailable
+from farwatch.ports.anomalies import AnomalyFilter, Verdict
 from farwatch.ports.incidents import IncidentFilter
 from farwatch.services.health import findings
 from farwatch.services.incidents import Incidents
@@ -309,7 +313,7 @@ def test_what_is_long_over_is_forgotten_with_everything_that_hangs_on_it(world: 
     open_still = a_signal(host_id="host_2", host_name="web-4")
     world.signal(open_still)
     world.pump()
-    forget(world.store, world.inbox, world.now + 500 * 86_400_000)
+    forget(world.store, world.inbox, PostgresAnomalies(world.database), world.now + 500 * 86_400_000)
     assert [incident.host_id for incident in world.store.find(IncidentFilter(), limit=5)] == ["host_2"]
     with world.database.transaction() as connection:
         row = connection.execute(
@@ -319,6 +323,22 @@ def test_what_is_long_over_is_forgotten_with_everything_that_hangs_on_it(world: 
                       (SELECT count(*) FROM signals) AS signals"""
         ).fetchone()
     assert row == {"deliveries": 1, "events": 1, "notifications": 0, "signals": 1}
+
+
+def test_old_anomalies_are_forgotten_but_those_that_somebody_judged(world: World) -> None:
+    with world.database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_1', 'web-3')")
+    log = PostgresAnomalies(world.database)
+    log.append([an_anomaly(world.now), an_anomaly(world.now + 1), an_anomaly(world.now + 200 * 86_400_000)])
+    newest, judged, _ = log.find(AnomalyFilter(), 5, None)
+    log.judge(judged.id, Verdict.FALSE_ALARM, "user_1")
+    forget(world.store, world.inbox, log, world.now + 500 * 86_400_000)
+    assert [kept.id for kept in log.find(AnomalyFilter(), 5, None)] == [newest.id, judged.id]
+
+
+def an_anomaly(at: int) -> Anomaly:
+    key = SeriesKey("cpu.percent")
+    return Anomaly("host_1", key, "default", at, 99.0, 0.9, 10.0, 20.0, "spike", "It is high.", since=at)
 
 
 def _ended(signal: Signal, at: int) -> Signal:

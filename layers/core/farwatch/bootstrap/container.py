@@ -371,7 +371,9 @@ class Container:
                 "deliver": lambda now: sweep.ring_again(self.adapters.deliveries, self.adapters.topic, now),
                 "roll_up": self.adapters.metric_store.roll_up,
                 "retain": lambda now: self.adapters.metric_store.expire(Retention(), now),
-                "forget": lambda now: sweep.forget(self.adapters.incident_store, self.adapters.inbox, now),
+                "forget": lambda now: sweep.forget(
+                    self.adapters.incident_store, self.adapters.inbox, self.adapters.anomaly_log, now
+                ),
             },
             self.adapters.sweep_log,
         )

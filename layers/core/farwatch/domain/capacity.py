@@ -12,7 +12,7 @@ HOUR_S = 3600.0
 WARN_S, WARN_LEAVE_S = 72 * HOUR_S, 96 * HOUR_S
 CRITICAL_S, CRITICAL_LEAVE_S = 8 * HOUR_S, 24 * HOUR_S
 WIDEST = 6.0
-SLOWEST_PER_DAY = 0.5
+SLOWEST_PER_DAY, SLOWEST_LEAVE_PER_DAY = 0.5, 0.25
 
 WATCHED: dict[str, float] = {
     "disk.used_percent": 100.0,
@@ -72,14 +72,14 @@ def alert_level(outlook: Outlook, before: Severity | None) -> Severity | None:
     """Return the severity an outlook deserves, given the one it had before.
 
     Critical under 8 h until it is over 24 h, warning under 72 h until it is over 96 h. Nothing when the rate is under half a
-    percent a day. Of an 80 % range whose end is more than six times its start it is the end that counts: what may be full
-    in 1 h or in 12 will be full soon, what may be full in 20 h or in 200 wakes nobody.
+    percent a day, under a quarter once it alarms. Of an 80 % range whose end is more than six times its start it is the end
+    that counts: what may be full in 1 h or in 12 will be full soon, what may be full in 20 h or in 200 wakes nobody.
     """
     if outlook.key.metric not in ALARMING or outlook.median_s is None:
         return None
     left_s: float | None = outlook.median_s
     if outlook.median_s > 0:
-        if outlook.per_day < SLOWEST_PER_DAY:
+        if outlook.per_day < (SLOWEST_PER_DAY if before is None else SLOWEST_LEAVE_PER_DAY):
             return None
         if _too_wide(outlook):
             left_s = outlook.high_s

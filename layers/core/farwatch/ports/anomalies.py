@@ -86,6 +86,13 @@ class AnomalyStore(AnomalyLog, Protocol):
         """Take the verdict back; False when there was none."""
         ...
 
+    def forget(self, before: int) -> int:
+        """Delete anomalies of before that time (epoch ms) that nobody has judged; return how many.
+
+        Those called false alarms hold their series' thresholds up, for as long as nobody takes that back.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:

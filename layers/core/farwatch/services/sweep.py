@@ -13,6 +13,7 @@ from farwatch.domain.severity import Severity
 from farwatch.domain.signals import Signal, SignalKind, SignalState, fingerprint
 from farwatch.errors import FarwatchError, Unavailable
 from farwatch.observability import logger
+from farwatch.ports.anomalies import AnomalyStore
 from farwatch.ports.deliveries import DeliveryStore, Inbox
 from farwatch.ports.hosts import Door, Hosts
 from farwatch.ports.incidents import IncidentStore, StaleSignal
@@ -30,7 +31,7 @@ STALE_AFTER_S: Mapping[SignalKind, float] = {
     SignalKind.FORECAST: 3 * 3600.0,
 }
 KEEP_SIGNALS_MS = 30 * 86_400_000
-KEEP_INCIDENTS_MS = 400 * 86_400_000
+KEEP_INCIDENTS_MS = KEEP_ANOMALIES_MS = 400 * 86_400_000
 KEEP_NOTIFICATIONS_MS = 90 * 86_400_000
 _DOORBELLS = 500
 
@@ -174,10 +175,10 @@ def ring_again(deliveries: DeliveryStore, topic: EventTopic, now: int) -> int:
     return rung
 
 
-def forget(store: IncidentStore, inbox: Inbox, now: int) -> int:
+def forget(store: IncidentStore, inbox: Inbox, anomalies: AnomalyStore, now: int) -> int:
     """Delete what nobody will ask for any more; return how many rows went."""
     rows = store.forget(signals_before=now - KEEP_SIGNALS_MS, incidents_before=now - KEEP_INCIDENTS_MS)
-    return rows + inbox.forget(now - KEEP_NOTIFICATIONS_MS)
+    return rows + inbox.forget(now - KEEP_NOTIFICATIONS_MS) + anomalies.forget(now - KEEP_ANOMALIES_MS)
 
 
 class Sweep:

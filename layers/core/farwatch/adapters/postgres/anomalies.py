@@ -146,6 +146,16 @@ class PostgresAnomalies:
             deleted = connection.execute("DELETE FROM anomaly_feedback WHERE anomaly_id = %s", (anomaly_id,))
             return deleted.rowcount == 1
 
+    def forget(self, before: int) -> int:
+        """Delete anomalies of before that time (epoch ms) that nobody has judged; return how many."""
+        with self._database.statement() as connection:
+            deleted = connection.execute(
+                """DELETE FROM anomalies a WHERE at < %s
+                   AND NOT EXISTS (SELECT FROM anomaly_feedback WHERE anomaly_id = a.id)""",
+                (at_ms(before),),
+            )
+            return deleted.rowcount
+
 
 def _stored(row: Row) -> StoredAnomaly:
     return StoredAnomaly(
