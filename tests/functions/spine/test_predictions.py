@@ -109,19 +109,29 @@ def test_the_unit_of_a_metric_does_not_matter(made: Container, now: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "code"),
+    ("changes", "status", "code", "reason"),
     [
-        ({"model": "crystal_ball"}, 422, "invalid_input"),
-        ({"metric": "load.1m"}, 422, "no_forecast"),
-        ({"host_id": "host_nobody"}, 404, "unknown_host"),
-        ({"horizon_s": 60}, 422, "invalid_input"),
+        ({"model": "crystal_ball"}, 422, "invalid_input", "there is no model crystal_ball"),
+        ({"metric": "load.1m"}, 422, "no_forecast", "the host has never sent load.1m"),
+        ({"metric": "load.1m", "model": "arima"}, 422, "no_forecast", "the host has never sent load.1m"),
+        ({"host_id": "host_nobody"}, 404, "unknown_host", "there is no host host_nobody"),
+        ({"horizon_s": 60}, 422, "invalid_input", "the request does not fit: body.horizon_s"),
     ],
 )
 def test_what_cannot_be_forecast_is_refused_with_the_reason(
-    now: int, changes: dict[str, Any], status: int, code: str
+    now: int, changes: dict[str, Any], status: int, code: str, reason: str
 ) -> None:
     got, problem, _ = ask(**changes)
-    assert (got, problem["code"]) == (status, code)
+    assert (got, problem["code"], problem["detail"]) == (status, code, reason)
+
+
+def test_a_series_of_some_hours_is_told_how_much_more_it_takes(made: Container, now: int) -> None:
+    times, young = np.arange(now - 6 * 3_600_000, now, STEP_MS), SeriesKey.of("load.1m")
+    block = SampleBlock(times, (young,), np.ones((len(times), 1)))
+    made.adapters.metric_store.write_history("host_a", block, 60)
+    status, problem, _ = ask(metric="load.1m")
+    assert (status, problem["code"]) == (422, "no_forecast")
+    assert "24 h" in problem["detail"]
 
 
 def test_a_slow_model_is_made_in_the_background_and_its_user_told(made: Container, now: int) -> None:

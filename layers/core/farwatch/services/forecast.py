@@ -61,8 +61,8 @@ class Forecasts:
     ) -> StoredForecast:
         """Return a forecast of the series for the next ``horizon_s`` seconds, ready, or pending for a slow model.
 
-        Raises NotFound for an unknown host, InvalidInput for an unknown model, a horizon that is not 1 h to 7 d, or too
-        little history (the message says how much is needed).
+        Raises NotFound for an unknown host, InvalidInput for an unknown model or series, a horizon that is not 1 h to 7 d,
+        or too little history (the message says how much is needed).
         """
         if self._hosts.get(host_id) is None:
             raise NotFound(f"there is no host {host_id}", code="unknown_host")
@@ -77,6 +77,12 @@ class Forecasts:
         known = self._forecasts.newest(host_id, key, model, horizon_s, now - CACHE_MS)
         if known is not None:
             return known
+        if key not in self._store.series(host_id, key.metric):
+            raise InvalidInput(
+                f"the host has never sent {key.text()}",
+                [FieldError("metric", "a metric of the host, with all labels of the series")],
+                code="no_forecast",
+            )
         asked = StoredForecast(new_id("fc"), host_id, key, model, horizon_s, now, user_id)
         if model in SLOW:
             self._forecasts.add(asked)
