@@ -174,6 +174,20 @@ def test_the_default_detector_sees_and_names(name):
     assert Pattern(scores.pattern[alarms[alarms >= start][0], 0]) in patterns
 
 
+def test_what_is_called_a_value_it_has_not_had_before_is_one():
+    rng, rows, series = np.random.default_rng(3), 1500, 80
+    level = 8 * (np.cumsum(rng.random((rows, series)) < 0.002, axis=0) % 3)
+    swing = np.where(np.cumsum(rng.random((rows, series)) < 0.003, axis=0) % 2, 1.0, 6.0)
+    wave = np.sin(2 * np.pi * np.arange(rows)[:, None] / rng.integers(8, 60, series))
+    values = np.round(20 + level + swing * wave + rng.normal(0, 0.7, (rows, series)))
+    detector = registry.get()
+    scores = detector.fold(detector.new_state(series), 1.7e9 + 60.0 * np.arange(rows), values)
+    said_new = np.isin(scores.pattern, [Pattern.SPIKE, Pattern.DIP]) & (scores.score >= DEFAULT_THRESHOLD)
+    places = np.argwhere(said_new)
+    assert len(places) > 50
+    assert not [(row, column) for row, column in places if values[row, column] in values[:row, column]]
+
+
 def restful(kind):
     """Values whose usual is to stand still, or that are small counts, at ten seconds, two days of them."""
     rng, n = np.random.default_rng(11), 17_280

@@ -390,7 +390,8 @@ def _pattern(
 def _patterns() -> NDArray[np.uint8]:
     """Return the names by view, whether the value is above its level, far from it, and moves no more."""
     names = np.empty((VIEWS + 1, 2, 2, 2), dtype=np.uint8)
-    names[:2, 0], names[:2, 1] = Pattern.DIP, Pattern.SPIKE
+    names[0, 0], names[0, 1] = Pattern.DIP, Pattern.SPIKE
+    names[1] = Pattern.RHYTHM  # the peaks are new, and were the value new it would have been the odder
     names[2, :, 0], names[2, :, 1] = Pattern.DRIFT, Pattern.SHIFT
     names[3, ..., 0], names[3, ..., 1] = Pattern.RHYTHM, Pattern.FLAT
     names[4], names[5] = Pattern.RHYTHM, Pattern.FLAT
