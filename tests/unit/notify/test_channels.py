@@ -105,6 +105,27 @@ def test_a_line_break_in_a_name_is_not_a_header() -> None:
     assert mail["X-Evil"] is None
 
 
+@pytest.mark.parametrize(
+    "word", ["=?utf-8?q?x=0D=0ABcc:_victim@example.com?=", "=?utf-8?b?eA0KQmNjOiB2aWN0aW1AZXhhbXBsZS5jb20=?="]
+)
+def test_an_encoded_word_in_a_name_stays_as_it_is_and_is_not_a_header(word: str) -> None:
+    for event in (
+        an_event(title=f"CPU 97 % on {word}"),
+        an_event(host_name=word),
+        an_event(title=f"={word}"),
+    ):
+        sent = message_from_bytes(compose(event).as_bytes(), policy=policy.default)
+        assert sent["Bcc"] is None
+        assert word.removeprefix("=?").removesuffix("?=") in sent["Subject"]
+
+
+@pytest.mark.parametrize("address", ["a(b@example.com", ".a@example.com", "ü@example.com", "a;b@example.com"])
+def test_an_address_that_cannot_be_one_says_nothing_against_the_mail_server(address: str) -> None:
+    with pytest.raises(Rejected, match="recipient") as caught:
+        sender(server(1)).send(an_event(), address, "dlv_1")
+    assert caught.value.code == RECIPIENT_REJECTED
+
+
 def test_all_mails_of_an_incident_are_one_thread() -> None:
     mails = [compose(event) for event in (stories.events()["opened"], stories.events()["resolved"])]
     assert len({mail["References"] for mail in mails}) == 1

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -78,9 +79,9 @@ def compose(
     message["Subject"] = subject(event)
     try:
         message["From"] = Address(name, *address.rsplit("@", 1)) if "@" in address else address
-        message["To"] = Address(addr_spec=recipient)
     except ValueError as error:
-        raise Rejected("email", "the sender or the recipient is not an e-mail address") from error
+        raise Rejected("email", "the sender is not an e-mail address") from error
+    message["To"] = _mailbox(recipient)
     message["Date"] = format_datetime(datetime.fromtimestamp(event.at / 1000, UTC))
     message["Message-ID"] = f"<{delivery_id}@{domain}>"
     root = f"<{event.incident_id}@{domain}>"
@@ -98,12 +99,26 @@ def compose(
     return message
 
 
+def _mailbox(recipient: str) -> Address:
+    """Return the address as a header takes it; one that cannot be one says nothing against the mail server."""
+    try:
+        return Address(addr_spec=recipient)
+    except (ValueError, HeaderParseError) as error:
+        rejected = Rejected("email", "the recipient is not an e-mail address")
+        rejected.code = RECIPIENT_REJECTED
+        raise rejected from error
+
+
 def subject(event: IncidentEvent) -> str:
-    """Return ``[CRITICAL] CPU 97 % on web-3 … (inc_…)``, on one line whatever a host calls itself."""
+    """Return ``[CRITICAL] CPU 97 % on web-3 … (inc_…)``, on one line whatever a host calls itself.
+
+    ``=?`` is taken apart: ``email`` would decode what looks like an encoded word (RFC 2047), line breaks included, and
+    a host's name could add headers to the mail.
+    """
     title = title_of(event, 150)
     where = one_line(event.host_name, 60)
     lead = "" if not where or where in title else f"{where}: "
-    return f"[{look_of(event).word}] {lead}{title} ({event.incident_id})"
+    return f"[{look_of(event).word}] {lead}{title} ({event.incident_id})".replace("=?", "= ?")
 
 
 def _view(event: IncidentEvent, dashboard_url: str, environment: str) -> dict[str, Any]:
