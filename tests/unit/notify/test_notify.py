@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from farwatch.domain.deliveries import Delivery
 from farwatch.domain.events import EventKind
 from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
@@ -15,7 +16,7 @@ from farwatch.ports.deliveries import RECIPIENT_REJECTED, DeliveryFilter, Person
 from farwatch.ports.incidents import IncidentFilter
 from farwatch.wire.messages import decode_event
 from tests.unit.notify.makers import a_signal
-from tests.unit.notify.world import World
+from tests.unit.notify.world import Killed, World
 
 OPENED, RESOLVED = EventKind.OPENED.value, EventKind.RESOLVED.value
 
@@ -262,6 +263,46 @@ def test_a_message_that_cannot_be_made_does_not_hold_up_the_others(world: World)
     world.sweep(60)
     world.pump()
     assert sorted(recipient for recipient, _, _ in far.arrived) == ["chan_other", "chan_slack"]
+
+
+def test_the_mail_of_a_worker_that_died_waits_with_the_others_while_the_mail_server_is_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_user("usr_bob")
+    mail = world.far[Channel.EMAIL]
+    monkeypatch.setattr(mail, "destination", lambda recipient: "chan_mail")
+    greylisted = Unavailable("email", "450 greylisted")
+    greylisted.code = RECIPIENT_REJECTED
+    faults = iter([greylisted, Killed()])
+
+    def once_each() -> None:
+        raise next(faults)
+
+    mail.before = once_each
+    world.signal(a_signal())
+    event = next(decode_event(text) for channel, text in world.queues.waiting if channel is Channel.EMAIL)
+    with pytest.raises(Killed):
+        world.notify.handle(event, Channel.EMAIL)
+
+    faults = iter([Unavailable("email", "no answer")])
+    world.now += 100_000
+    reads: list[str] = []
+    of_incident = world.deliveries.of_incident
+
+    def counted(incident_id: str, channel: Channel) -> list[Delivery]:
+        reads.append(incident_id)
+        assert len(reads) < 20, "it asks for what is due over and over, and sends nothing"
+        return of_incident(incident_id, channel)
+
+    monkeypatch.setattr(world.deliveries, "of_incident", counted)
+    again = world.notify.handle(event, Channel.EMAIL)
+    assert again is not None
+    assert again > world.now
+
+    mail.before = lambda: None
+    world.now = again
+    world.notify.handle(event, Channel.EMAIL)
+    assert [recipient for recipient, _, _ in mail.arrived] == ["usr_ada@example.test", "usr_bob@example.test"]
 
 
 def test_hostile_names_pass_through_the_database(world: World) -> None:

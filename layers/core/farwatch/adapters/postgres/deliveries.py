@@ -162,11 +162,12 @@ class PostgresDeliveries:
             _record(connection, delivery, attempt)
 
     def postpone(self, delivery: Delivery, next_attempt_at: int) -> None:
-        """Put a delivery off without having tried it."""
+        """Put a delivery off without having tried it; one claimed meanwhile stays with whoever claimed it."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE deliveries SET next_attempt_at = %s WHERE id = %s AND state = 'pending'",
-                (next_attempt_at, delivery.id),
+                """UPDATE deliveries SET next_attempt_at = %s
+                   WHERE id = %s AND state IN ('pending', 'sending') AND attempts = %s""",
+                (next_attempt_at, delivery.id, delivery.attempts),
             )
 
     def suppress(self, delivery: Delivery, why: str) -> None:
