@@ -305,6 +305,30 @@ def test_the_mail_of_a_worker_that_died_waits_with_the_others_while_the_mail_ser
     assert [recipient for recipient, _, _ in mail.arrived] == ["usr_ada@example.test", "usr_bob@example.test"]
 
 
+def test_news_of_trouble_is_not_sent_again_to_someone_who_was_told_that_it_is_over(world: World) -> None:
+    pager = world.far[Channel.PAGERDUTY]
+
+    def gone() -> None:
+        raise Rejected("pagerduty", "HTTP 400 bad key")
+
+    pager.before = gone
+    mild, bad = a_signal(severity=Severity.WARNING), a_signal(fingerprint="f2", severity=Severity.CRITICAL)
+    world.signal(mild)
+    world.pump()
+    [failed] = [d for d in world.deliveries.find(DeliveryFilter(), limit=50) if d.state == "failed"]
+    pager.before = lambda: None
+    world.signal(bad)
+    for signal in (mild, bad):
+        world.signal(ended(signal, world.now + 1))
+    world.pump()
+    assert [event.kind for _, _, event in pager.arrived] == [EventKind.ESCALATED, EventKind.RESOLVED]
+    with pytest.raises(Conflict, match="over"):
+        world.deliveries.redrive(failed.id, world.now)
+    world.sweep()
+    world.pump()
+    assert len(pager.arrived) == 2, "an alert opened now would stay open"
+
+
 def test_hostile_names_pass_through_the_database(world: World) -> None:
     name = "evil\x00\\u0000\u202e<script>'; DROP TABLE users; --"
     processes = (replace(a_signal().top_processes[0], name=name),)

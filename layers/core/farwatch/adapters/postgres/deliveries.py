@@ -254,7 +254,8 @@ class PostgresDeliveries:
     def redrive(self, delivery_id: str, now: int) -> Delivery:
         """Let a failed, dead or suppressed delivery be tried again, and with it the end that was held back for it.
 
-        Raises NotFound, and Conflict when the delivery is delivered or still being tried.
+        Raises NotFound, and Conflict when the delivery is delivered or still being tried, or when the recipient has been
+        told of the end: news of trouble after it would be followed by no other.
         """
         with self._database.transaction() as connection:
             row = connection.execute(
@@ -269,6 +270,8 @@ class PostgresDeliveries:
                     raise NotFound("there is no such delivery")
                 raise Conflict("the delivery is delivered or still being tried", code="not_redrivable")
             delivery = _delivery(row)
+            if _end_was_told(connection, delivery):
+                raise Conflict("the recipient has been told since that it is over", code="not_redrivable")
             connection.execute(
                 """UPDATE deliveries SET state = 'pending', next_attempt_at = %s, created_at = %s
                    WHERE incident_id = %s AND channel = %s AND recipient = %s AND event_seq > %s
@@ -276,6 +279,22 @@ class PostgresDeliveries:
                 (now, now, delivery.incident_id, delivery.channel, delivery.recipient, delivery.event_seq),
             )
         return delivery
+
+
+def _end_was_told(connection: Connection, delivery: Delivery) -> bool:
+    row = connection.execute(
+        """SELECT FROM deliveries
+           WHERE incident_id = %s AND channel = %s AND recipient = %s AND event_seq > %s AND event_kind = %s
+             AND state IN ('sending', 'delivered')""",
+        (
+            delivery.incident_id,
+            delivery.channel,
+            delivery.recipient,
+            delivery.event_seq,
+            EventKind.RESOLVED,
+        ),
+    ).fetchone()
+    return row is not None
 
 
 def _record(connection: Connection, delivery: Delivery, attempt: Attempt) -> None:
