@@ -147,6 +147,20 @@ def test_when_the_back_end_was_down_no_host_is_blamed_for_its_silence(world: Wor
     assert tower.open_titles() == ["web-3 is silent"], "but now it could"
 
 
+def test_a_clock_that_ran_ahead_for_a_while_does_not_blind_the_watch_once_it_is_set_right(
+    world: World,
+) -> None:
+    tower = Tower(world, HOST)
+    tower.minutes(2, heard=True)
+    world.now += 24 * 60 * MINUTE
+    tower.minutes(1, deaf=True)
+    tower.watch.look(world.now)
+    world.now -= 24 * 60 * MINUTE
+    tower.minutes(2, heard=True)
+    tower.minutes(5)
+    assert tower.open_titles() == ["web-3 is silent"]
+
+
 def test_a_host_whose_batches_wait_in_the_queue_is_not_called_silent(world: World) -> None:
     tower = Tower(world, HOST)
     tower.minutes(2, heard=True)

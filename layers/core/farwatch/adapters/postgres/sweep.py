@@ -16,14 +16,19 @@ class PostgresSweepLog:
         self._database = database
 
     def tick(self, now: int) -> int:
-        """Note a run and return since when the sweep has run with no gap longer than three minutes."""
+        """Note a run and return since when the sweep has run with no gap longer than three minutes.
+
+        A clock that is set back by more than that is a gap as well: otherwise the sweep would wait for the time to come
+        again before it calls any host silent.
+        """
         with self._database.transaction() as connection:
             row = connection.execute(
                 """INSERT INTO sweep_clock (since, last_run) VALUES (%(now)s, %(now)s)
                    ON CONFLICT (one) DO UPDATE
-                   SET since = CASE WHEN %(now)s - sweep_clock.last_run > %(gap)s THEN %(now)s
+                   SET since = CASE WHEN abs(%(now)s - sweep_clock.last_run) > %(gap)s THEN %(now)s
                                     ELSE sweep_clock.since END,
-                       last_run = greatest(sweep_clock.last_run, %(now)s)
+                       last_run = CASE WHEN sweep_clock.last_run - %(now)s > %(gap)s THEN %(now)s
+                                       ELSE greatest(sweep_clock.last_run, %(now)s) END
                    RETURNING since""",
                 {"now": now, "gap": GAP_MS},
             ).fetchone()
