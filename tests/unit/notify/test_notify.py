@@ -305,6 +305,26 @@ def test_the_mail_of_a_worker_that_died_waits_with_the_others_while_the_mail_ser
     assert [recipient for recipient, _, _ in mail.arrived] == ["usr_ada@example.test", "usr_bob@example.test"]
 
 
+def test_what_waits_for_an_earlier_message_keeps_no_other_from_being_rung_for(world: World) -> None:
+    def down() -> None:
+        raise Unavailable("email", "no answer", retry_after_s=3000)
+
+    world.far[Channel.EMAIL].before = down
+    for number in range(3):
+        signal = a_signal(host_id=f"host_{number}", fingerprint=f"f{number}")
+        world.signal(signal)
+        world.signal(ended(signal, world.now + 1))
+    world.pump()
+    world.now += 120_000
+    world.signal(a_signal(host_id="host_9", fingerprint="f9"))
+    [lost] = [text for channel, text in world.queues.waiting if channel is Channel.SLACK]
+    world.queues.waiting.clear()
+    world.deliveries.plan(decode_event(lost).incident_id, Channel.SLACK, lambda *_: ["chan_slack"], world.now)
+    world.now += 100_000
+    [bell] = world.deliveries.due(world.now, 1)
+    assert bell.channel is Channel.SLACK, "the ends of the others wait for their openings, which are not due"
+
+
 def test_news_of_trouble_is_not_sent_again_to_someone_who_was_told_that_it_is_over(world: World) -> None:
     pager = world.far[Channel.PAGERDUTY]
 

@@ -180,14 +180,22 @@ class PostgresDeliveries:
             )
 
     def due(self, now: int, limit: int) -> list[Doorbell]:
-        """Return what is due, one doorbell for each incident and channel."""
+        """Return what is due, one doorbell for each incident and channel.
+
+        What waits for an earlier message to the same recipient is not due. It would be at any time, and the ends of many
+        incidents would keep others from being rung for while their openings cannot be sent.
+        """
         with self._database.transaction() as connection:
             rows = connection.execute(
                 """SELECT e.body, w.channel
                    FROM (SELECT incident_id, channel, min(event_id) AS event_id, min(next_attempt_at) AS due
-                         FROM deliveries
+                         FROM deliveries d
                          WHERE state IN ('pending', 'sending') AND next_attempt_at <= %(now)s
                            AND (state = 'pending' OR lease_until <= %(now)s)
+                           AND NOT EXISTS (SELECT FROM deliveries earlier
+                                           WHERE earlier.incident_id = d.incident_id AND earlier.channel = d.channel
+                                             AND earlier.recipient = d.recipient AND earlier.event_seq < d.event_seq
+                                             AND earlier.state IN ('pending', 'sending'))
                          GROUP BY incident_id, channel) w
                    JOIN incident_events e ON e.id = w.event_id
                    ORDER BY w.due LIMIT %(limit)s""",
