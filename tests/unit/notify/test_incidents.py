@@ -255,6 +255,23 @@ def test_after_the_group_wait_people_are_told_once_with_everything_that_joined()
     assert opened.signal_count == 2
 
 
+def test_who_acknowledged_before_people_were_paged_keeps_pagerduty_quiet() -> None:
+    story = Story(Policy(group_wait_s=30))
+    story.receive(DISK)
+    story.take(incidents.acknowledge(story.group, now=NOW + 5_000, actor="Ada"))
+    story.take(incidents.announce(story.group, now=NOW + 30_000))
+    opened, taken = story.events[-2:]
+    assert (opened.kind, opened.pages) == (EventKind.OPENED, True)
+    assert (taken.kind, taken.pages, taken.actor) == (EventKind.ACKNOWLEDGED, True, "Ada")
+
+    mild = Story()
+    mild.receive(replace(DISK, severity=Severity.INFO))
+    mild.take(incidents.acknowledge(mild.group, now=NOW, actor="Ada"))
+    mild.take(incidents.set_severity(mild.group, now=NOW, actor="Bob", severity=Severity.HIGH))
+    mild.take(incidents.set_severity(mild.group, now=NOW, actor="Bob", severity=Severity.CRITICAL))
+    assert mild.kinds()[2:] == [EventKind.ESCALATED, EventKind.ACKNOWLEDGED, EventKind.ESCALATED]
+
+
 def test_a_person_may_raise_and_lower_the_severity_and_only_raising_tells_people() -> None:
     story = Story()
     story.receive(DISK)

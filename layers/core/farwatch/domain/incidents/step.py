@@ -94,8 +94,13 @@ class Step:
         self.tell(EventKind.RESOLVED, actor=actor, note=why[:NOTE_LENGTH])
 
     def tell(self, kind: EventKind, *, actor: str = "", note: str = "") -> None:
-        """Add an event. Openings and escalations page unless they are mere information; the end pages whoever was paged."""
+        """Add an event. Openings and escalations page unless they are mere information; the end pages whoever was paged.
+
+        If somebody had acknowledged the incident before anybody was paged, that is told right after the first page:
+        PagerDuty would escalate otherwise.
+        """
         incident = self.incident
+        paged_before = incident.paged
         pages = incident.severity is not Severity.INFO if kind.firing else incident.paged
         seq = incident.event_count + 1
         incident = replace(incident, event_count=seq, paged=incident.paged or (kind.firing and pages))
@@ -130,6 +135,8 @@ class Step:
                 signal_count=len(mine),
             )
         )
+        if incident.paged and not paged_before and incident.status is IncidentStatus.ACKNOWLEDGED:
+            self.tell(EventKind.ACKNOWLEDGED, actor=incident.acknowledged_by or "")
 
     def change(self) -> Change:
         """Return the finished change; the incident's version rises when people can see a difference."""
