@@ -228,6 +228,29 @@ def test_a_client_that_has_gone_is_forgotten_and_holds_up_nobody(house: House) -
     assert set(house.connections.subscribers("incidents")) == {f"c{number}" for number in range(1, 60, 2)}
 
 
+def test_a_client_that_goes_while_it_catches_up_is_forgotten(house: House) -> None:
+    house.enter("c1")
+    seen = house.say("c1", action="subscribe", topics=["incidents"])["seq"]
+    for number in range(1, 4):
+        house.live.push(push(number=number))
+    post = house.wire.post
+
+    def until_the_first_push(connection_id: str, text: str) -> None:
+        post(connection_id, text)
+        if '"type":"incident.opened"' in text:
+            house.wire.gone.add(connection_id)
+
+    house.enter("c2")
+    house.wire.post = until_the_first_push  # type: ignore[method-assign]
+    after = {"incidents": seen or 1, "fleet": 0}
+    house.live.message(
+        "c2", json.dumps({"action": "subscribe", "topics": ["incidents", "fleet"], "after": after}), NOW
+    )
+    assert len(house.pushes("c2")) == 1
+    assert set(house.connections.subscribers("incidents")) == {"c1"}
+    assert set(house.connections.subscribers("fleet")) == set()
+
+
 def test_a_push_that_reaches_nobody_for_a_fault_of_ours_is_tried_again(house: House) -> None:
     house.enter("c1")
     house.say("c1", action="subscribe", topics=["incidents"])
@@ -242,6 +265,8 @@ BAD_SUBSCRIPTIONS: list[dict[str, Any]] = [
     {"topics": "incidents"},
     {"topics": [1]},
     {"topics": ["x" * 101]},
+    {"topics": ["host:\ud800"]},
+    {"topics": ["host:\x00"]},
     {"topics": ["fleet"] * 201},
     {"topics": ["fleet"], "after": -1},
     {"topics": ["fleet"], "after": True},

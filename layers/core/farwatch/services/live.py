@@ -64,6 +64,12 @@ class Live:
             self._connections.close(connection_id)
             return
         try:
+            self._hear(connection_id, viewer, body, now)
+        except Gone:
+            self._connections.close(connection_id)
+
+    def _hear(self, connection_id: str, viewer: Viewer, body: str, now: int) -> None:
+        try:
             request = _parsed(body)
             if request["action"] == "ping":
                 self._answer(connection_id, "pong", now, {})
@@ -100,10 +106,7 @@ class Live:
         seq: int = 0,
     ) -> None:
         message = {"v": 1, "seq": seq, "topic": topic, "type": kind, "id": "", "at": now, "data": dict(data)}
-        try:
-            self._poster.post(connection_id, json.dumps(message, separators=(",", ":"), ensure_ascii=False))
-        except Gone:
-            self._connections.close(connection_id)
+        self._poster.post(connection_id, json.dumps(message, separators=(",", ":"), ensure_ascii=False))
 
     def push(self, push: Push) -> int:
         """Number a push, keep it for replay and send it to every connection that may see it; return to how many.
@@ -260,11 +263,13 @@ def _parsed(body: str) -> dict[str, Any]:
 def _wish(request: Mapping[str, Any]) -> Wish:
     """Return the wish in a subscribe message; ``after`` is one number for all topics, or an object by topic."""
     topics = [topic for topic in _listed(request.get("topics")) if isinstance(topic, str)]
-    fits = 1 <= len(topics) <= MAX_TOPICS and all(1 <= len(topic) <= 100 for topic in topics)
+    fits = 1 <= len(topics) <= MAX_TOPICS and all(
+        1 <= len(topic) <= 100 and topic.isprintable() for topic in topics
+    )
     if not fits or len(topics) != len(_listed(request.get("topics"))):
         raise InvalidInput(
             "bad topics",
-            [FieldError("topics", f"must be 1 to {MAX_TOPICS} names of at most 100 characters")],
+            [FieldError("topics", f"must be 1 to {MAX_TOPICS} names of at most 100 printable characters")],
             code="bad_topics",
         )
     after = request.get("after", 0)
