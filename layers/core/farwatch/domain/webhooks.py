@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from socket import inet_aton
 from urllib.parse import urlsplit
 
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
@@ -31,7 +32,13 @@ def address_fault(url: str) -> str:
 
 
 def _is_link_local(host: str) -> bool:
+    """Whether a host is a link-local address in any of the forms that resolvers take for one."""
     try:
-        return ipaddress.ip_address(host).is_link_local
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(inet_aton(host.removesuffix(".")))  # 2852039166, 0xa9.0xfe.43518
+        except OSError:
+            return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_link_local
