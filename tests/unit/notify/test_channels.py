@@ -20,16 +20,19 @@ from farwatch.adapters.channels.email import EmailSender, MailServer
 from farwatch.adapters.channels.pagerduty import PagerDutySender, Service
 from farwatch.adapters.channels.slack import SlackSender
 from farwatch.adapters.channels.web import retry_after
+from farwatch.adapters.mail import SmtpMail
 from farwatch.adapters.sealing import Sealer
 from farwatch.domain.deliveries import FIRST_RETRY_S, LONGEST_RETRY_S, retry_after_s
 from farwatch.domain.events import EventKind, IncidentEvent
 from farwatch.domain.fixes import FIXES, GENERAL_FIXES, SILENCE_FIXES, fixes_for
 from farwatch.domain.headlines import duration, headline, one_line, quantity
+from farwatch.domain.routing import Channel
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import SignalKind
 from farwatch.domain.webhooks import address_fault
-from farwatch.errors import Misconfigured, Rejected, Unavailable
+from farwatch.errors import InvalidInput, Misconfigured, Rejected, Unavailable
 from farwatch.ports.deliveries import RECIPIENT_REJECTED
+from farwatch.services.channels import check_settings
 from tests.functions.notify.far_sides import (
     SLACK_SAYS_YES,
     Mailbox,
@@ -250,6 +253,31 @@ def test_a_server_that_does_not_answer_is_a_passing_fault() -> None:
         sender(server(free_port())).send(an_event(), "ada@example.com", "dlv_1")
     with pytest.raises(Unavailable, match="no mail server"):
         sender(None).send(an_event(), "ada@example.com", "dlv_1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host": "mail..example.com", "security": "tls"},
+        {"username": "ada", "password": "pässword"},
+        {"username": "ädä"},
+    ],
+)
+def test_settings_no_server_can_be_reached_with_are_told_of_and_leave_mail_waiting(
+    plain: Mailbox, changes: dict[str, str]
+) -> None:
+    odd = replace(server(plain.port), **changes)  # type: ignore[arg-type]  # test data
+    with pytest.raises(Misconfigured, match=r"host name|ASCII") as caught:
+        sender(odd).send(an_event(), "ada@example.com", "dlv_1")
+    assert "pässword" not in caught.value.message
+    with pytest.raises(Unavailable):
+        SmtpMail(lambda: odd).send("ada@example.com", "Hello", "text")
+    with pytest.raises(InvalidInput):
+        check_settings(
+            Channel.EMAIL,
+            {"host": odd.host, "sender": odd.sender, "username": odd.username},
+            {"password": odd.password or "x"},
+        )
 
 
 # Webhooks

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 
 from farwatch.adapters.channels.email import MailServer, connect
-from farwatch.errors import Unavailable
+from farwatch.errors import Misconfigured, Unavailable
 from farwatch.observability import logger
 
 
@@ -41,5 +41,5 @@ class SmtpMail:
         try:
             with connect(server) as connection:
                 connection.send_message(message)
-        except (OSError, smtplib.SMTPException) as error:
+        except (OSError, smtplib.SMTPException, Misconfigured) as error:
             raise Unavailable("mail server", type(error).__name__) from error

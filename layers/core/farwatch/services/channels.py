@@ -186,6 +186,15 @@ def _email_faults(config: Mapping[str, Any], secret: Mapping[str, str]) -> list[
     ]
     if config.get("security") == "none" and config.get("host") not in _LOOPBACK:
         errors.append(FieldError("body.email.security", "none is only for a mail server on this machine"))
+    host = str(config.get("host") or "")
+    if host and not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        errors.append(FieldError("body.email.host", "not a host name"))
+    given = {"username": str(config.get("username") or ""), "password": secret.get("password", "")}
+    errors += [
+        FieldError(f"body.email.{name}", "must be ASCII: mail servers take nothing else")
+        for name, text in given.items()
+        if not text.isascii()
+    ]
     if config.get("username") and not secret.get("password"):
         errors.append(FieldError("body.email.password", "is needed with a user name"))
     for number, address in enumerate(config.get("recipients", ())):

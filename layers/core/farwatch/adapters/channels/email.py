@@ -244,20 +244,25 @@ def _answers(connection: smtplib.SMTP) -> bool:
 
 def connect(server: MailServer) -> smtplib.SMTP:
     """Return an open connection, secured and signed in as the server asks; raises smtplib's and OS errors, and
-    Misconfigured when a server elsewhere would be reached without TLS.
+    Misconfigured when a server elsewhere would be reached without TLS, or with settings SMTP cannot carry.
     """
     if server.security == "none" and server.host not in {"127.0.0.1", "::1", "localhost"}:
         raise Misconfigured(
             f"mail server {server.host} must be reached over TLS: set security to starttls or tls "
             "(none is for a server on this machine)"
         )
+    if not (server.username + server.password).isascii():
+        raise Misconfigured("the mail server's user name and password must be ASCII")
     context = ssl.create_default_context()
-    if server.security == "tls":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host, server.port, timeout=TIMEOUT_S, context=context
-        )
-    else:
-        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+    try:
+        if server.security == "tls":
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(
+                server.host, server.port, timeout=TIMEOUT_S, context=context
+            )
+        else:
+            connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+    except UnicodeError as error:
+        raise Misconfigured(f"{server.host} is not a host name") from error
     try:
         if server.security == "starttls":
             connection.starttls(context=context)
