@@ -27,7 +27,7 @@ def command(home: Home, port: int, password: str) -> Command:
         "bind": "127.0.0.1",
         "port": str(port),
         "requirepass": password,
-        "dir": str(folder),
+        "dir": _quoted(str(folder)),
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": '""',
@@ -37,6 +37,12 @@ def command(home: Home, port: int, password: str) -> Command:
     config = folder / "valkey.conf"
     write_private(config, "".join(f"{name} {value}\n" for name, value in settings.items()))
     return Command([str(get_binary_path()), str(config)], {"LANG": "C.UTF-8"}, Path("/"))
+
+
+def _quoted(text: str) -> str:
+    """`text` as one word of Valkey's configuration file, whatever blanks and quotes are in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def answers(port: int, password: str, timeout: float = 0.5) -> bool:
