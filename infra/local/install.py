@@ -38,9 +38,7 @@ class Installer:
         self.folder = checkout / ".farwatch"
         self.venv = self.folder / "venv"
         self.python = str(self.venv / "bin" / "python")
-        # An environment with the developers' packages stays one: they are a superset of the others.
-        self.need = "dev" if need == "dev" or (self.venv / "dev.lock").is_file() else "run"
-        self.lock = checkout / "locks" / f"{self.need}.txt"
+        self._choose(need)
 
     def run(self) -> None:
         """Install, unless another process has just done so. Raises `InstallError`."""
@@ -48,6 +46,8 @@ class Installer:
         self.folder.chmod(0o711)
         with (self.folder / "install.lock").open("w") as lock:
             self._wait_for(lock.fileno())
+            # Another one may have put the developers' packages there meanwhile, and use them by now.
+            self._choose(self.need)
             repair = os.environ.get("FARWATCH_REPAIR") == "1"
             if self._is_done() and not repair:
                 return
@@ -67,6 +67,11 @@ class Installer:
             shutil.copyfile(self.lock, self.venv / f"{self.need}.lock.new")
             (self.venv / f"{self.need}.lock.new").rename(self.venv / f"{self.need}.lock")
             say(f"Installed in {time.monotonic() - began:.0f} s")
+
+    def _choose(self, need: str) -> None:
+        """Take the lock file of `need`. An environment with the developers' packages stays one: they are a superset."""
+        self.need = "dev" if need == "dev" or (self.venv / "dev.lock").is_file() else "run"
+        self.lock = self.checkout / "locks" / f"{self.need}.txt"
 
     def _wait_for(self, lock: int) -> None:
         try:

@@ -168,3 +168,14 @@ def test_an_interrupted_installation_leaves_no_marker(
     with pytest.raises(KeyboardInterrupt):
         Installer(checkout, "run").run()
     assert not (checkout / ".farwatch" / "venv" / "run.lock").exists()
+
+
+def test_users_who_waited_for_the_developers_packages_keep_them(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`./farwatch up` beside a first `./farwatch test` took the packages away from under the running tests."""
+    installed: list[str] = []
+    monkeypatch.setattr(Installer, "_wait_for", lambda *_: mark_installed(checkout, "dev"))
+    monkeypatch.setattr(Installer, "_install", lambda installer: installed.append(installer.need))
+    Installer(checkout, "run").run()
+    assert installed == []
