@@ -136,6 +136,7 @@ class Agent:
         gathered = (tick.time_ms - self._builder.times[0]) / 1000 + self._ticker.interval
         if gathered >= self._config.flush_s or self._builder.full():
             self.flush()
+        self._save_status()
 
     def flush(self) -> None:
         """Spool what has been gathered."""
@@ -143,7 +144,6 @@ class Agent:
         if payload is not None:
             self.spool.append(payload)
             self.sender.spooled()
-        self._save_status()
 
     def close(self) -> None:
         """Spool the last samples, stop delivery and close the spool."""

@@ -173,6 +173,15 @@ def test_the_running_agent_delivers_reports_itself_and_stops_quickly(
     assert [message["seq"] for message in enrolled.stored] == list(range(1, len(enrolled.stored) + 1))
 
 
+def test_an_agent_that_gathers_for_minutes_is_well_meanwhile(
+    enrolled: Backend, farwatch_agent: Run, start_agent: Start
+) -> None:
+    enrolled.interval_s = 1.0
+    start_agent(FARWATCH_AGENT_FLUSH_S="300")
+    eventually(lambda: farwatch_agent("status").returncode == 0, within=20)
+    assert enrolled.stored == [], "its first batch is minutes away"
+
+
 def test_the_interval_follows_the_back_end_without_a_restart(enrolled: Backend, start_agent: Start) -> None:
     enrolled.interval_s = 1.0
     start_agent(FARWATCH_AGENT_FLUSH_S="1")
