@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.local.home import CHECKOUT, Home, Ports, State, is_process
+from infra.local.keys import Unreadable, read_object
 from infra.local.postgres import left_outside
 from infra.local.supervisor import free, taken_by
 
@@ -158,16 +158,15 @@ def _ports(home: Home) -> Iterator[Finding]:
 
 
 def _secrets(home: Home) -> Iterator[Finding]:
-    if not home.secrets.is_file():
-        return
-    try:
-        document = json.loads(home.secrets.read_text())
-        missing = {"database_url", "redis_url", "jwt_keys", "jwt_active_kid", "pepper"} - set(document)
-    except (OSError, ValueError) as error:
-        yield Finding(
-            "E006", f"{home.secrets}: {error}", "Mend it by hand; ./farwatch up fills in what is missing."
-        )
-        return
+    missing = set()
+    for file in (home.path("keys.json"), home.secrets):
+        try:
+            document = read_object(file) if file.is_file() else None
+        except (OSError, Unreadable) as error:
+            yield Finding("E006", str(error), "./farwatch up fills in what is missing, not what is damaged.")
+            continue
+        if file == home.secrets and document is not None:
+            missing = {"database_url", "redis_url", "jwt_keys", "jwt_active_kid", "pepper"} - set(document)
     if missing:
         yield Finding(
             "E006", f"{home.secrets} lacks {', '.join(sorted(missing))}", "./farwatch up fills it in."

@@ -11,7 +11,28 @@ from typing import TYPE_CHECKING, Any
 from infra.local.home import write_private
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from infra.local.home import Home, Ports
+
+
+_MEND = "Mend it by hand, or bring it back from a backup: the data beside it cannot be read without it."
+
+
+class Unreadable(RuntimeError):
+    """A file of secrets is not what it should be; the message names the file and the place, and repeats nothing of it."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises `Unreadable`: people edit these files."""
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        where = f": {error}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Unreadable(f"{path} is not JSON{where}. {_MEND}") from error
+    if not isinstance(value, dict):
+        raise Unreadable(f"{path} is not a JSON object. {_MEND}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,10 @@ class Keys:
     def load_or_make(cls, home: Home) -> Keys:
         """The keys of this data folder, made at the first call."""
         path = home.path("keys.json")
-        keys = cls(**json.loads(path.read_text())) if path.is_file() else None
+        try:
+            keys = cls(**read_object(path)) if path.is_file() else None
+        except TypeError as error:
+            raise Unreadable(f"{path} does not hold the keys of an installation. {_MEND}") from error
         if keys is not None and keys.cookie_secret:
             return keys
         if keys is None:
@@ -47,7 +71,7 @@ def secrets_document(home: Home, keys: Keys, ports: Ports) -> dict[str, Any]:
     Addresses follow the ports; signing keys and the pepper are made once; whatever else is in the file, such as
     `smtp`, `influx_token` or `oidc_client_secret` put there by hand, stays.
     """
-    document: dict[str, Any] = json.loads(home.secrets.read_text()) if home.secrets.is_file() else {}
+    document = read_object(home.secrets) if home.secrets.is_file() else {}
     if "jwt_keys" not in document:
         document["jwt_keys"] = {"k1": base64.b64encode(secrets.token_bytes(32)).decode()}
         document["jwt_active_kid"] = "k1"

@@ -6,9 +6,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from farwatch.settings import Settings, load_secrets
+from infra.local.doctor import examine
 from infra.local.home import Home, Ports
-from infra.local.keys import Keys, secrets_document
+from infra.local.keys import Keys, Unreadable, secrets_document
 
 
 def made(tmp_path: Path) -> Home:
@@ -56,3 +59,23 @@ def test_moving_the_ports_keeps_signing_keys_and_what_people_added(tmp_path: Pat
     assert ":9102/" in after["database_url"]
     assert after["smtp"] == smtp
     assert (after["jwt_keys"], after["pepper"]) == (before["jwt_keys"], before["pepper"])
+
+
+@pytest.mark.parametrize("content", ["", '{"pepper": "hidden",}', "null", "[]", "\xff"])
+@pytest.mark.parametrize("name", ["keys.json", "secrets.json"])
+def test_a_damaged_file_is_named_by_up_and_by_doctor(tmp_path: Path, name: str, content: str) -> None:
+    home = made(tmp_path)
+    keys = Keys.load_or_make(home)
+    secrets_document(home, keys, Ports(9000))
+    home.path(name).write_text(content, "latin-1")
+    with pytest.raises(Unreadable, match=name) as refused:
+        secrets_document(home, Keys.load_or_make(home), Ports(9000))
+    assert "hidden" not in str(refused.value)
+    assert [finding.seen for finding in examine(home) if finding.code == "E006"] == [str(refused.value)]
+
+
+def test_keys_with_a_name_that_is_none_are_refused(tmp_path: Path) -> None:
+    home = made(tmp_path)
+    home.path("keys.json").write_text('{"colour": "blue"}')
+    with pytest.raises(Unreadable, match=r"keys\.json"):
+        Keys.load_or_make(home)
