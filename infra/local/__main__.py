@@ -21,7 +21,7 @@ def main() -> None:
     try:
         from infra.local.cli import main as command_line
 
-        command_line()
+        command_line(prog_name="./farwatch")  # what people typed, not the module behind it
     except ModuleNotFoundError as error:
         launcher = Path(__file__).resolve().parents[2] / "farwatch"
         missing = (error.name or "").partition(".")[0]

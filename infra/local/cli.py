@@ -70,7 +70,14 @@ def status(data: str | None, as_json: bool) -> None:
 @main.command()
 @_data
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of the past.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="How many lines of the past.",
+)
 @click.argument("part", required=False)
 def logs(data: str | None, follow: bool, lines: int, part: str | None) -> None:
     """Print the log of PART, or of all parts with their names before each line."""

@@ -19,9 +19,10 @@ class UnknownPart(ValueError):
 def show(home: Home, part: str | None, lines: int, *, follow: bool) -> None:
     """Print the last `lines` lines of `part` (all parts when None) and, if asked, go on until interrupted."""
     logs = {log.stem: log for log in sorted(home.logs.glob("*.log"))}
+    if not logs:
+        raise UnknownPart(f"there are no logs in {home.logs}: nothing has run there yet")
     if part is not None and part not in logs:
-        known = ", ".join(logs) or f"none in {home.logs}; nothing has run here yet"
-        raise UnknownPart(f"there is no log of {part!r}; there are: {known}")
+        raise UnknownPart(f"there is no log of {part!r}; there are: {', '.join(logs)}")
     chosen = {part: logs[part]} if part is not None else logs
     width = 0 if part is not None else max(map(len, chosen), default=0)
     ends = {name: _print(name, log, lines, width) for name, log in chosen.items()}

@@ -24,12 +24,9 @@ def foreground(home: Home, base: int, *, demo: bool) -> int:
     """Run until Ctrl-C, SIGTERM or `down`; return the exit code."""
     from infra.local.supervisor import Supervisor
 
-    try:
-        home.create()
-    except OSError as error:
-        return _failed(
-            f"The data folder {home.root} cannot be made: {error.strerror}. Choose another with --data."
-        )
+    refusal = _made(home)
+    if refusal:
+        return _failed(refusal)
     try:
         with home.held():
             _say(f"Starting Farwatch, with its data in {home.root}")
@@ -53,7 +50,9 @@ def foreground(home: Home, base: int, *, demo: bool) -> int:
 
 def detached(home: Home, base: int, *, demo: bool) -> int:
     """Start a supervisor of its own, print its progress, and return when it is ready or has failed."""
-    home.create()
+    refusal = _made(home)
+    if refusal:
+        return _failed(refusal)
     if home.is_held():
         return foreground(home, base, demo=demo)  # which says that it runs already
     log = home.log("supervisor")
@@ -113,6 +112,15 @@ def stop(home: Home, patience: float = 30.0) -> int:
     left = end_orphans(state.parts)
     _say(f"Ended what a killed run had left behind: {', '.join(left)}." if left else "Nothing was running.")
     return 0
+
+
+def _made(home: Home) -> str:
+    """Make the data folder; return why that cannot be, empty when it is there."""
+    try:
+        home.create()
+    except OSError as error:
+        return f"The data folder {home.root} cannot be made: {error.strerror}. Choose another with --data."
+    return ""
 
 
 def _tell_once(text: str) -> None:

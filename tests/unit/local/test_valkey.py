@@ -26,7 +26,9 @@ def test_it_starts_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     ) as server:
         try:
             deadline = time.monotonic() + 10
-            while not valkey.answers(port, "secret") and server.poll() is None and time.monotonic() < deadline:
+            while (
+                not valkey.answers(port, "secret") and server.poll() is None and time.monotonic() < deadline
+            ):
                 time.sleep(0.05)
             assert valkey.answers(port, "secret")
             assert home.path("valkey", "appendonlydir").is_dir()
