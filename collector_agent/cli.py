@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _say(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)  # names of a host, in any terminal
     print(text, flush=True)  # noqa: T201 - the command line speaks by printing
 
 
@@ -243,13 +245,17 @@ def _status(arguments: argparse.Namespace, cfg: Config) -> int:
 
 
 def _is_running(state_dir: Path) -> bool:
-    if not (state_dir / "agent.lock").exists():
-        return False
     try:
+        if not (state_dir / "agent.lock").exists():
+            return False
         with state.lock(state_dir):
             return False
-    except StateError:
+    except state.InUse:
         return True
+    except PermissionError as error:
+        raise CommandError(
+            f"{state_dir}: cannot be looked into ({error.strerror}); ask as the user the agent runs as"
+        ) from error
 
 
 def _verdict(status: dict[str, Any], *, running: bool) -> str:

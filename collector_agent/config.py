@@ -85,7 +85,7 @@ def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, A
             number = (
                 float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
             )
-        except ValueError:
+        except (ValueError, OverflowError):
             number = None
         if number is None or not low <= number <= high or (whole and number != int(number)):
             raise _fail(key, value, f"must be {kind} from {low:g} to {high:g}")
@@ -238,10 +238,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     value that cannot be used.
     """
     named = file or (Path(environ[ENV_PREFIX + "CONFIG"]) if environ.get(ENV_PREFIX + "CONFIG") else None)
-    values: dict[str, Any] = {}
     path = named or default_config_file()
-    if named is not None or path.exists():
-        values = _read_file(path)
+    values = _read_file(path, required=named is not None)
     for key, value in values.items():
         if key not in BY_KEY:
             raise ConfigError(f"{path}: there is no setting {key!r}; {_nearest(key)}")
@@ -256,14 +254,16 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
     return Config(**values)
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     import tomllib
 
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
+        if not required and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return {}
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ConfigError(f"{path}: is not valid TOML ({error}); a line looks like interval_s = 5") from error
 
 

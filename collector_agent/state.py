@@ -15,6 +15,10 @@ class StateError(Exception):
     """The state folder cannot be used as asked; the message says what to do."""
 
 
+class InUse(StateError):
+    """Another agent holds the state folder."""
+
+
 class Credentials(NamedTuple):
     """What enrolment gave this agent.
 
@@ -51,7 +55,7 @@ def lock(state_dir: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            raise StateError(f"{state_dir}: is in use by another agent (process {holder})") from error
+            raise InUse(f"{state_dir}: is in use by another agent (process {holder})") from error
         with contextlib.suppress(OSError):  # the number is for people only; a full disk must not stop us
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

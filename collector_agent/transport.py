@@ -130,7 +130,14 @@ class Transport:
         if self._url.scheme == "https":
             import ssl
 
-            context = ssl.create_default_context(cafile=self._ca_file)
+            try:
+                context = ssl.create_default_context(cafile=self._ca_file)
+            except OSError as error:  # an SSLError too; the file may be being replaced, so a later try may do
+                if self._ca_file is None:
+                    raise
+                raise TransportError(
+                    f"ca_file: {self._ca_file} has no certificates that can be read ({_reason(error)})"
+                ) from error
             return http.client.HTTPSConnection(host, self._url.port, timeout=self._timeout, context=context)
         return http.client.HTTPConnection(host, self._url.port, timeout=self._timeout)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collector_agent import catalogue
+from collector_agent import catalogue, cli
 from tests.unit.agent.backend import CREDENTIAL, Backend
 from tests.unit.agent.eventually import eventually
 
@@ -171,6 +171,44 @@ def test_the_running_agent_delivers_reports_itself_and_stops_quickly(
     assert time.monotonic() - began < 20
     assert farwatch_agent("status").returncode == 3
     assert [message["seq"] for message in enrolled.stored] == list(range(1, len(enrolled.stored) + 1))
+
+
+def test_a_folder_that_cannot_be_used_holds_no_running_agent(farwatch_agent: Run, tmp_path: Path) -> None:
+    (tmp_path / "state" / "agent.lock").mkdir(parents=True)
+    done = farwatch_agent("status")
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+
+
+def test_asked_by_somebody_who_may_not_look_status_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agent.toml").touch()
+    monkeypatch.setenv("FARWATCH_AGENT_STATE_DIR", str(tmp_path / "state"))
+
+    def closed(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", closed)
+    assert cli.main(["--config", str(tmp_path / "agent.toml"), "status"]) == 1
+    assert "ask as the user the agent runs as" in capsys.readouterr().err
+
+
+def test_certificates_that_cannot_be_read_are_named_by_their_setting(
+    enrolled: Backend, farwatch_agent: Run, tmp_path: Path
+) -> None:
+    done = farwatch_agent(
+        "check", FARWATCH_AGENT_SERVER="https://127.0.0.1:1", FARWATCH_AGENT_CA_FILE=str(tmp_path / "no.pem")
+    )
+    assert done.returncode == 1
+    assert f"ca_file: {tmp_path / 'no.pem'} has no certificates" in done.stdout
+
+
+def test_a_terminal_that_knows_no_unicode_is_no_trouble(farwatch_agent: Run) -> None:
+    done = farwatch_agent("check", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert "is not enrolled" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_an_agent_that_gathers_for_minutes_is_well_meanwhile(

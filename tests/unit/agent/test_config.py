@@ -47,6 +47,7 @@ def test_labels_can_be_given_in_the_environment(tmp_path: Path) -> None:
         ("interval_s", "0"),
         ("interval_s", "true"),
         ("interval_s", "nan"),
+        ("interval_s", "1" + 400 * "0"),
         ("flush_s", '"often"'),
         ("top_processes", "2.5"),
         ("spool_max_batches", "1"),
@@ -78,10 +79,29 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) ->
 def test_a_broken_or_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         config.load(write(tmp_path, "interval_s 5"), {})
+    for beyond in ("interval_s = " + 5000 * "1", "mounts = " + 5000 * "["):
+        with pytest.raises(ConfigError, match=r"agent\.toml: is not valid TOML"):
+            config.load(write(tmp_path, beyond), {})
     with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
         config.load(tmp_path / "missing.toml", {})
     with pytest.raises(ConfigError, match=r"other\.toml"):
         config.load(None, {"FARWATCH_AGENT_CONFIG": str(tmp_path / "other.toml")})
+
+
+def test_a_usual_file_that_cannot_be_reached_is_named_and_one_that_is_not_there_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after ``sudo -u somebody`` without ``-H``: the home folder is still root's."""
+    monkeypatch.setattr(config, "default_config_file", lambda: tmp_path / "agent.toml")
+    assert config.load(None, {}) == Config()
+
+    def closed(self: Path, *_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(ConfigError, match=r"agent\.toml: cannot be read \(Permission denied\)"):
+        config.load(None, {})
 
 
 def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
