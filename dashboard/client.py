@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -57,6 +58,14 @@ class Credentials:
 
     bearer: Callable[[], str]
     renew: Callable[[str], str]
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path. Ids come from the address too, and a link may hold ``../`` or anything else."""
+    quoted = quote(name, safe="")
+    return (
+        quoted if name.strip(".") else quoted.replace(".", "%2E")
+    )  # dots alone would be taken for a step up
 
 
 @dataclass
@@ -231,11 +240,11 @@ class Client:
 
     def host(self, host_id: str) -> Host:
         """Return one host."""
-        return cast(Host, self._get(f"/hosts/{host_id}"))
+        return cast(Host, self._get(f"/hosts/{segment(host_id)}"))
 
     def change_host(self, host_id: str, changes: Mapping[str, Any]) -> Host:
         """Change ``interval_s`` (None: the fleet's), ``labels`` or ``may_be_off`` of a host."""
-        return cast(Host, self._send("PATCH", f"/hosts/{host_id}", dict(changes)))
+        return cast(Host, self._send("PATCH", f"/hosts/{segment(host_id)}", dict(changes)))
 
     def config(self) -> Config:
         """Return the fleet's configuration."""
@@ -321,16 +330,18 @@ class Client:
 
     def anomaly(self, anomaly_id: str) -> Anomaly:
         """Return one anomaly with the threshold of its series and the samples around it."""
-        response = self.call("GET", f"/anomalies/{anomaly_id}", timeout_s=DETECTOR_TIMEOUT_S)
+        response = self.call("GET", f"/anomalies/{segment(anomaly_id)}", timeout_s=DETECTOR_TIMEOUT_S)
         return cast(Anomaly, in_milliseconds(response.json()))
 
     def judge(self, anomaly_id: str, verdict: str) -> Anomaly:
         """Say that an anomaly was a ``false_alarm`` or ``real``."""
-        return cast(Anomaly, self._send("PUT", f"/anomalies/{anomaly_id}/feedback", {"verdict": verdict}))
+        return cast(
+            Anomaly, self._send("PUT", f"/anomalies/{segment(anomaly_id)}/feedback", {"verdict": verdict})
+        )
 
     def unjudge(self, anomaly_id: str) -> None:
         """Take back what was said of an anomaly."""
-        self._send("DELETE", f"/anomalies/{anomaly_id}/feedback")
+        self._send("DELETE", f"/anomalies/{segment(anomaly_id)}/feedback")
 
     def run_detector(
         self, host_id: str, metric: str, labels: Mapping[str, str], detector: str, start: int, end: int
@@ -380,7 +391,7 @@ class Client:
 
     def forecast(self, forecast_id: str) -> Forecast:
         """Return a forecast with its values."""
-        return cast(Forecast, self._get(f"/predictions/{forecast_id}"))
+        return cast(Forecast, self._get(f"/predictions/{segment(forecast_id)}"))
 
     def forecast_accuracy(self, host_id: str, metric: str) -> list[ModelAccuracy]:
         """Return how the judged forecasts of a metric of a host turned out, by model."""
@@ -416,19 +427,23 @@ class Client:
 
     def incident(self, incident_id: str) -> Incident:
         """Return one incident with its signals, timeline, evidence and deliveries."""
-        return cast(Incident, self._get(f"/incidents/{incident_id}"))
+        return cast(Incident, self._get(f"/incidents/{segment(incident_id)}"))
 
     def acknowledge(self, incident_id: str) -> Incident:
         """Say that somebody is on it, which stops repeats."""
-        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/acknowledge", {}))
+        return cast(Incident, self._send("POST", f"/incidents/{segment(incident_id)}/acknowledge", {}))
 
     def comment(self, incident_id: str, text: str) -> Incident:
         """Add a comment to the timeline."""
-        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/comments", {"text": text}))
+        return cast(
+            Incident, self._send("POST", f"/incidents/{segment(incident_id)}/comments", {"text": text})
+        )
 
     def resolve(self, incident_id: str, note: str = "") -> Incident:
         """Close an incident by hand."""
-        return cast(Incident, self._send("POST", f"/incidents/{incident_id}/resolve", {"note": note}))
+        return cast(
+            Incident, self._send("POST", f"/incidents/{segment(incident_id)}/resolve", {"note": note})
+        )
 
     # -- notifications ---------------------------------------------------------------------------------------
 
@@ -439,7 +454,11 @@ class Client:
 
     def mark_read(self, notification_id: str | None = None) -> None:
         """Mark one notification read, or all of them when ``notification_id`` is None."""
-        path = "/notifications/read" if notification_id is None else f"/notifications/{notification_id}/read"
+        path = (
+            "/notifications/read"
+            if notification_id is None
+            else f"/notifications/{segment(notification_id)}/read"
+        )
         self._send("POST", path, {})
 
     def events(self, after: Mapping[str, int], topics: Sequence[str]) -> list[dict[str, Any]]:

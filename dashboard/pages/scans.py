@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import components, context
+from dashboard.client import segment
 from dashboard.components import Action, Row
 from dashboard.pages.fleet import go
 from dashboard.pages.managing import people_names, token_names
@@ -133,7 +134,7 @@ def _one(scan_id: str) -> None:
 
     st.page_link(named("scans"), label="All scans", icon=":material/arrow_back:")
     with context.failures_shown("load the scan"):
-        scan, _ = context.api().read(f"/scans/{scan_id}")
+        scan, _ = context.api().read(f"/scans/{segment(scan_id)}")
         st.header(plain(scan["target"]), anchor=False)
         by = _by(scan, people_names() | token_names())
         read = f"{scan['files']} files in {scan['seconds']:.1f} s"

@@ -242,6 +242,17 @@ def test_an_unknown_host_is_said_and_a_way_out_offered(open_page: Open) -> None:
     assert "There is no such host" in app.warning[0].value
 
 
+@pytest.mark.parametrize("page", ["host", "incidents", "anomalies", "scans"])
+@pytest.mark.parametrize("name", ["../config", "..", "a\nb", "a?b=c", "a#b", "ü 100%", "x" * 3000])
+def test_an_address_that_names_nothing_cannot_lead_elsewhere(
+    api: FakeApi, open_page: Open, page: str, name: str
+) -> None:
+    """The id comes from a link, which anybody may have written."""
+    app = open_page(page, id=name)
+    assert ("GET", "/api/v1/config") not in api.requests
+    assert not app.exception
+
+
 def test_a_hostile_host_name_is_shown_as_text(api: FakeApi, open_page: Open) -> None:
     api.hosts[0]["name"] = "![x](http://evil/p.png) <img src=x onerror=alert(1)> :red[boo]"
     app = open_page("host", id="host_000")
