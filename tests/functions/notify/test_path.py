@@ -307,11 +307,24 @@ def test_settings_that_cannot_work_are_refused_by_name(
     assert loc in [error["loc"] for error in answer.body["errors"]]
 
 
+def test_a_mailbox_that_is_refused_when_trying_a_mail_server_says_nothing_against_the_server(
+    api: Gateway, admin: str, mailbox: Mailbox, slack: Vendor, pagerduty: Vendor
+) -> None:
+    path = f"/api/v1/channels/{make_channels(api, admin, mailbox, slack, pagerduty)['email']}"
+    assert api("POST", f"{path}/test", {}, token=admin).body["delivered"] is True
+    mailbox.refuse_recipient = "550 5.1.1 no such user"
+    tried = api("POST", f"{path}/test", {"address": "nobody@example.com"}, token=admin)
+    assert tried.body == {"delivered": False, "error": "email: 550 5.1.1 no such user"}
+    assert api("GET", path, token=admin).body["health"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("change", "loc"),
     [
         ({"email": "not an address"}, "body.email"),
         ({"email": "a@b.example\r\nBcc: x@y.example"}, "body.email"),
+        ({"email": "a(b@example.com"}, "body.email"),
+        ({"email": "ädä@example.com"}, "body.email"),
         ({"timezone": "Mars/Olympus"}, "body.timezone"),
         ({"timezone": "../../etc/passwd"}, "body.timezone"),
         ({"slack_webhook_url": "https://internal.example/hook"}, "body.slack_webhook_url"),

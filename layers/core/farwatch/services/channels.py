@@ -6,6 +6,8 @@ import re
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from typing import Any
 
 from farwatch.domain.events import EventKind, Evidence, IncidentEvent
@@ -15,7 +17,7 @@ from farwatch.domain.severity import Severity
 from farwatch.domain.webhooks import address_fault
 from farwatch.errors import DependencyError, FieldError, InvalidInput, Misconfigured, NotFound
 from farwatch.ids import new_id
-from farwatch.ports.deliveries import Audience, ChannelRow, Channels, PersonRow, Sender
+from farwatch.ports.deliveries import RECIPIENT_REJECTED, Audience, ChannelRow, Channels, PersonRow, Sender
 
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9]{32}")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -100,6 +102,10 @@ class ManageChannels:
             for number, event in enumerate(sample_events(actor, self._environment, now)):
                 sender.send(event, recipient, f"dlv_test{now}{number}")
         except (DependencyError, Misconfigured) as error:
+            if (
+                error.code == RECIPIENT_REJECTED
+            ):  # the mail server answers; it is this one mailbox that does not
+                return False, error.message
             self._channels.note_health(row.id, healthy=False, error=error.message, now=now)
             return False, error.message
         self._channels.note_health(row.id, healthy=True, error="", now=now)
@@ -135,7 +141,7 @@ class ManagePreferences:
         Raises InvalidInput naming each bad field, PreconditionFailed when they changed since ``version``.
         """
         old = self.get(user_id)
-        address = normal_email(address) if address.strip() else ""
+        address = _mail_address(address) if address.strip() else ""
         _check_timezone(timezone)
         kept = {
             name: value for name, value in {**old.personal, **personal}.items() if value is not None and value
@@ -208,9 +214,23 @@ def _sender_fault(sender: str) -> list[FieldError]:
     return _address_fault("body.email.sender", parseaddr(sender)[1])
 
 
+def _mail_address(text: str) -> str:
+    """Return the address in lower case; raises InvalidInput for one that no mail can be addressed to, which is more than
+    people may have to sign in with.
+    """
+    address = normal_email(text)
+    try:
+        Address(addr_spec=address)
+    except (ValueError, HeaderParseError) as error:
+        raise InvalidInput(
+            "no mail can be sent to this address", [FieldError("body.email", "not an e-mail address")]
+        ) from error
+    return address
+
+
 def _address_fault(loc: str, address: str) -> list[FieldError]:
     try:
-        normal_email(address)
+        _mail_address(address)
     except InvalidInput:
         return [FieldError(loc, "not an e-mail address")]
     return []
