@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -307,6 +309,33 @@ def test_answers_of_a_webhook_are_told_apart(
     assert getattr(caught.value, "retry_after_s", None) == wait
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [("200 OK", None), ("404 Not Found", Rejected), ("500 Oops", Unavailable)]
+)
+def test_what_a_webhook_answers_counts_even_if_the_rest_of_it_is_cut_off(
+    status: str, kind: type[Any] | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as far:
+
+        def answer() -> None:
+            connection, _ = far.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 100\r\n\r\nok".encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        slack = SlackSender(
+            lambda _: f"http://127.0.0.1:{far.getsockname()[1]}/", dashboard_url="https://x.example"
+        )
+        if kind is None:
+            assert slack.send(an_event(), "chan_1", "d") == "", "it was taken: again would be twice"
+        else:
+            with pytest.raises(kind, match=f"HTTP {status[:3]}"):
+                slack.send(an_event(), "chan_1", "d")
+        thread.join()
+
+
 def test_a_webhook_that_cannot_be_reached_is_a_passing_fault_and_names_no_address() -> None:
     url = f"http://127.0.0.1:{free_port()}/top-secret"
     with pytest.raises(Unavailable) as caught:
@@ -340,6 +369,7 @@ def test_pagerduty_answers_with_its_key() -> None:
         ("soon", None),
         (None, None),
         ("-5", None),
+        ("Mon, 21 Sep 2026 14:13:30 +99999999999999999999", None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | None) -> None:

@@ -49,16 +49,27 @@ def post_json(dependency: str, url: str, body: Mapping[str, Any]) -> Answer:
             timeout=urllib3.Timeout(connect=5.0, read=TIMEOUT_S),
             preload_content=False,
         )
-        text = response.read(_READ_BYTES).decode(errors="replace")
-        response.release_conn()
     except urllib3.exceptions.HTTPError as error:
         raise Unavailable(dependency, f"cannot be reached ({type(error).__name__})") from None
+    text = _words_of(response)
     said = f"HTTP {response.status} {one_line(text, 200)}".strip()
     if 200 <= response.status < 300:
         return Answer(response.status, text)
     if response.status in {408, 429} or response.status >= 500:
         raise Unavailable(dependency, said, retry_after_s=retry_after(response.headers.get("Retry-After")))
     raise Rejected(dependency, said)
+
+
+def _words_of(response: urllib3.BaseHTTPResponse) -> str:
+    """Return the beginning of an answer, or nothing when it is cut off: its status has said what became of the message,
+    and one that was taken must not be sent again.
+    """
+    try:
+        text = response.read(_READ_BYTES).decode(errors="replace")
+        response.release_conn()
+    except urllib3.exceptions.HTTPError:
+        return ""
+    return text
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -69,7 +80,7 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (at - (now or datetime.now(UTC))).total_seconds()) if at.tzinfo else None
 
