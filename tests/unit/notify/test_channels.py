@@ -235,6 +235,7 @@ def test_plain_text_to_another_machine_is_refused() -> None:
     [
         ({"refuse_recipient": "550 5.1.1 no such user"}, Rejected, True),
         ({"refuse_recipient": "450 4.2.0 greylisted"}, Unavailable, True),
+        ({"refuse_recipient": "530 5.7.0 Authentication required"}, Unavailable, False),
         ({"refuse_message": "554 5.7.1 looks like spam"}, Rejected, False),
         ({"refuse_message": "452 4.3.1 disk full"}, Unavailable, False),
     ],

@@ -38,6 +38,7 @@ from farwatch.ports.deliveries import RECIPIENT_REJECTED
 TIMEOUT_S = 10.0
 IDLE_S = 30.0  # servers close idle connections; a fresh one is cheaper than a failed attempt
 LISTED_SIGNALS = 10
+_WANTS_SIGN_IN = {530, 534, 538}  # RFC 4954 §6, RFC 3207 §4
 LISTED_PROCESSES = 5
 
 
@@ -275,9 +276,14 @@ def connect(server: MailServer) -> smtplib.SMTP:
 
 
 def _refusal(code: int, said: bytes | str, *, of_recipient: bool) -> Unavailable | Rejected:
-    """Return the error for an SMTP reply: 4xx passes, 5xx does not (RFC 5321 §4.2.1)."""
+    """Return the error for an SMTP reply: 4xx passes, 5xx does not (RFC 5321 §4.2.1).
+
+    But a server that wants a password first, or TLS, is not set up yet; until it is, every mail waits.
+    """
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
     words = f"{code} {one_line(text, 300)}"
+    if code in _WANTS_SIGN_IN:
+        return Unavailable("email", words)
     error = Rejected("email", words) if code >= 500 else Unavailable("email", words)
     if of_recipient:
         error.code = RECIPIENT_REJECTED
