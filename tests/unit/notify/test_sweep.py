@@ -11,6 +11,7 @@ import pytest
 from farwatch.adapters.postgres.anomalies import PostgresAnomalies
 from farwatch.adapters.postgres.sweep import PostgresSweepLog
 from farwatch.domain.anomalies import Anomaly
+from farwatch.domain.events import IncidentEvent
 from farwatch.domain.hosts import Host, waiting_ms
 from farwatch.domain.incidents import IncidentStatus
 from farwatch.domain.routing import Channel
@@ -295,6 +296,37 @@ def test_deliveries_whose_message_is_gone_are_rung_for_again(world: World) -> No
         ring_again(world.deliveries, world.queues, world.now)
     world.pump()
     assert len(world.far[Channel.SLACK].arrived) == 1
+
+
+def test_while_the_topic_refuses_everything_the_sweep_says_so_and_goes_on_in_time(world: World) -> None:
+    world.queues.down = True
+    for number in range(30):
+        world.signal(a_signal(host_id=f"host_{number}"))
+    for number in range(30, 60):
+        world.queues.down = False
+        world.signal(a_signal(host_id=f"host_{number}"))
+        world.queues.down = True
+    while world.queues.waiting:
+        channel, event = world.queues.take()
+        world.deliveries.plan(event.incident_id, channel, lambda *_: ["chan_slack"], world.now)
+    world.now += MINUTE
+    asked: list[str] = []
+    publish = world.queues.publish
+
+    def slow_to_refuse(events: Sequence[IncidentEvent], only: Channel | None = None) -> list[str]:
+        asked.append("each takes seconds")
+        return publish(events, only)
+
+    world.queues.publish = slow_to_refuse  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="30 events"):
+        world.publisher.publish_again(world.now)
+    with pytest.raises(Unavailable, match="doorbells"):
+        ring_again(world.deliveries, world.queues, world.now)
+    assert len(asked) <= 10, (
+        "the sweep's minute is over before it has asked for each, and its other steps wait"
+    )
+    world.queues.down = False
+    assert world.publisher.publish_again(world.now) == 30
 
 
 def test_one_broken_step_stops_no_other_and_is_recorded(world: World) -> None:

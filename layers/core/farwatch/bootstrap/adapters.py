@@ -163,10 +163,12 @@ class Adapters:
 
     @cached_property
     def sns(self) -> Any:
-        """The boto3 SNS client."""
+        """The boto3 SNS client. It gives up soon: what it did not publish is in the outbox."""
         import boto3
+        from botocore.config import Config
 
-        return boto3.client("sns")
+        patience = Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"})
+        return boto3.client("sns", config=patience)
 
     @cached_property
     def metric_store(self) -> MetricStore:
