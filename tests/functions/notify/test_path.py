@@ -11,6 +11,7 @@ from farwatch.bootstrap import container
 from farwatch.domain.rbac import Role
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import SignalState
+from farwatch.errors import Unavailable
 from farwatch.http.clock import now_ms
 from tests.functions.notify.backend import Backend, subscriptions
 from tests.functions.notify.far_sides import Mailbox, Vendor
@@ -443,6 +444,22 @@ def test_the_sweep_notices_a_silent_host_and_its_return(backend: Backend, api: G
     sweep({}, CONTEXT)
     backend.pump()
     assert incident(api, admin).body["state"] == "resolved"
+
+
+def test_while_the_cache_is_down_the_health_page_still_tells_what_else_is(
+    backend: Backend, api: Gateway, admin: str, slack: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = {"kind": "slack", "name": "#ops", "slack": {"webhook_url": f"{slack.url}/services/T0/B0/x"}}
+    assert api("POST", "/api/v1/channels", hook, token=admin).status == 201
+    slack.answers = [(404, {}, "no_service")]
+    fire(backend)
+
+    def down() -> None:
+        raise Unavailable("redis", "down for the test")
+
+    monkeypatch.setattr(backend.container.adapters, "redis_ping", down)
+    parts = api("GET", "/api/v1/health", token=admin).body["parts"]
+    assert {"redis", "slack #ops"} <= {part["name"] for part in parts if part["status"] == "down"}
 
 
 def test_every_channel_queue_takes_the_events_that_name_it() -> None:
