@@ -146,17 +146,18 @@ def _actions(incident: Incident) -> None:
                 _resolve(incident_id)
             if st.button("Comment", icon=":material/chat:"):
                 _comment(incident_id)
-        opened, over = incident.get("opened_at", context.now()), incident.get("resolved_at")
-        st.page_link(
-            named("host"),
-            label=f"Charts of {plain(incident.get('host_name', 'the host'))}",
-            icon=":material/monitoring:",
-            query_params={
-                "id": incident.get("host_id", ""),
-                "from": str(opened - BEFORE),
-                "to": str(min((over or context.now()) + AFTER, context.now())),
-            },
-        )
+        if incident.get("host_id"):  # one opened by hand may be about no host
+            opened, over = incident.get("opened_at", context.now()), incident.get("resolved_at")
+            st.page_link(
+                named("host"),
+                label=f"Charts of {plain(incident.get('host_name', 'the host'))}",
+                icon=":material/monitoring:",
+                query_params={
+                    "id": incident.get("host_id", ""),
+                    "from": str(opened - BEFORE),
+                    "to": str(min((over or context.now()) + AFTER, context.now())),
+                },
+            )
     if not context.may("incidents:write"):
         st.caption("You may look but not acknowledge or resolve: that takes the operator role.")
 

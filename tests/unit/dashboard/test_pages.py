@@ -392,6 +392,24 @@ def test_the_incident_page_shows_cause_evidence_fixes_timeline_and_deliveries(op
     assert "times in UTC" in app.caption[-1].value
 
 
+def test_an_incident_that_is_about_no_host_is_shown_without_a_link_to_one(
+    api: FakeApi, open_page: Open
+) -> None:
+    api.incidents[0] |= {
+        "host_id": None,
+        "host_name": "",
+        "title": "Shop is slow",
+        "signals": [],
+        "evidence": None,
+    }
+    app = open_page("incidents", role="operator", id="inc_000")
+    assert not app.exception
+    assert app.header[0].value == "Shop is slow"
+    assert not [link for link in app.get("page_link") if link.proto.label.startswith("Charts of")]
+    assert button(app, "Resolve")
+    assert not open_page("incidents").exception
+
+
 def test_acknowledging_and_resolving_reach_the_api(api: FakeApi, open_page: Open) -> None:
     app = open_page("incidents", role="operator", id="inc_000")
     button(app, "Acknowledge").click().run()
