@@ -247,6 +247,24 @@ def test_a_channel_that_fails_for_a_day_leaves_dead_deliveries_to_redrive(world:
     assert world.states()["pagerduty", OPENED, "dead"] == 1
 
 
+def test_a_message_that_kills_every_worker_is_given_up_after_a_day_like_any_other(world: World) -> None:
+    def kill() -> None:
+        raise Killed
+
+    world.far[Channel.SLACK].before = kill
+    world.signal(a_signal())
+    event = next(decode_event(text) for channel, text in world.queues.waiting if channel is Channel.SLACK)
+    for minutes in (2, 2, 24 * 60):
+        with pytest.raises(Killed):
+            world.notify.handle(event, Channel.SLACK)
+        world.now += minutes * 60_000
+    assert world.notify.handle(event, Channel.SLACK) is None
+    assert world.states()["slack", OPENED, "dead"] == 1
+    row = world.channels.get("chan_slack")
+    assert row is not None
+    assert row.healthy is False
+
+
 def test_a_message_that_cannot_be_made_does_not_hold_up_the_others(world: World) -> None:
     world.add_channel(Channel.SLACK, "chan_other")
     far = world.far[Channel.SLACK]

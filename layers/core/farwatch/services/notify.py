@@ -139,6 +139,11 @@ class Notify:
         if event is None:  # its incident was deleted meanwhile, and the delivery with it
             return
         events[event.id] = event
+        if delivery.state is DeliveryState.SENDING and now - claimed.created_at >= GIVE_UP_AFTER_S * 1000:
+            # Nobody has lived to record a failure, so nothing else would ever end this.
+            fault = Unavailable("farwatch", "the worker that sent this died, and a day is over")
+            self._failed(claimed, fault, destination, 0, current)
+            return
         started = time.perf_counter()
         try:
             provider_id = sender.send(event, claimed.recipient, claimed.id)
