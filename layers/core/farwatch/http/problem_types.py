@@ -158,7 +158,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "incident_resolved": ProblemType(409, "The incident is resolved", "Only comments can be added to it."),
     "one_mail_server": ProblemType(409, "There is a mail server already", "Change that channel instead."),
     "not_redrivable": ProblemType(
-        409, "Nothing to try again", "Only failed, dead and suppressed deliveries can be tried again."
+        409,
+        "Nothing to try again",
+        "Only failed, dead and suppressed deliveries can be tried again, and none once the recipient was told of the end.",
     ),
     "bad_channel": ProblemType(422, "The channel cannot work so", "Correct the settings named in errors."),
     "bad_webhook_address": ProblemType(
