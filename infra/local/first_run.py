@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra.local.home import CHECKOUT, Home
@@ -12,31 +13,33 @@ from infra.local.parts import Part, plain_environment
 from infra.local.process import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from farwatch.bootstrap import Container
 
 ADMINISTRATOR = "admin@farwatch.local"
 
 
-def first_administrator(home: Home) -> str:
-    """Make the first administrator unless there is a user; return what to tell, empty when there was one.
+def first_administrator(home: Home, tell: Callable[[str], None]) -> None:
+    """Make the first administrator unless there is a user, and ``tell`` a person how to sign in (or an empty text).
 
-    The password is made here, shown once and kept nowhere.
+    The password is made here, shown once and kept nowhere. It is told before it holds: told in vain it is made anew at the
+    next start, while one that nobody heard would lock everybody out for good.
     """
     from farwatch.domain.rbac import COMMAND_LINE
     from farwatch.errors import Conflict
 
     made = container(home)
     if made.adapters.people.count():
-        return ""
+        tell("")
+        return
     password = "-".join(secrets.token_hex(2) for _ in range(5))
-    try:
-        made.auth.create_first_admin(COMMAND_LINE, ADMINISTRATOR, "Administrator", password, _now())
-    except Conflict:  # somebody else was quicker, and has said theirs
-        return ""
-    return (
+    tell(
         f"\n  Sign in as {ADMINISTRATOR} with the password {password}\n"
         "  It is shown this once; change it after signing in."
     )
+    with suppress(Conflict):  # somebody else was quicker, and has said theirs
+        made.auth.create_first_admin(COMMAND_LINE, ADMINISTRATOR, "Administrator", password, _now())
 
 
 def stock_rules(home: Home) -> None:

@@ -131,8 +131,13 @@ def _tell_once(text: str) -> None:
         sys.stdout.write(line)
         sys.stdout.flush()
         return
-    with os.fdopen(int(pipe), "w") as person:  # closing it is the sign that nothing more comes
-        person.write(line)
+    try:
+        with os.fdopen(int(pipe), "w") as person:  # closing it is the sign that nothing more comes
+            person.write(line)
+    except BrokenPipeError as error:
+        raise RuntimeError(
+            "The command that started this is gone, so nobody would read the first password. Start it again."
+        ) from error
 
 
 def _print_from(log: Path, begin: int) -> int:

@@ -118,19 +118,19 @@ class Supervisor:
             )
             api = ports.urls()["api_url"]
             await self._until_ready(f"{api}/api/v1/health/ready")
-            welcome = await asyncio.to_thread(first_run.first_administrator, home)
             await asyncio.to_thread(first_run.stock_rules, home)
             await asyncio.to_thread(first_run.enrol_this_host, home, api)
             await self._bring_up(first_run.agent_part(home, api))
             await dashboard
         finally:
             dashboard.cancel()
+        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}")
+        # Last of all: a start that fails must not have used up the one showing of the password.
+        await asyncio.to_thread(first_run.first_administrator, home, self._tell_once)
         self._state.ready = True
         self._state.save(home)
         self._keepers.append(asyncio.create_task(self._tidy_logs()))
         self._keepers.append(asyncio.create_task(self._bound_engine()))
-        self._say(f"\nReady in {time.monotonic() - self._began:.1f} s.\n{_summary(ports, home)}")
-        self._tell_once(welcome)
         await asyncio.to_thread(run_now, f"http://127.0.0.1:{ports.engine}", "sweep", "forecast")
         if self._state.demo:
             self._keepers.append(asyncio.create_task(self._run_demo(api)))
