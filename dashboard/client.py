@@ -60,6 +60,16 @@ class Credentials:
     renew: Callable[[str], str]
 
 
+def _content(response: httpx.Response) -> Any:
+    """Return the decoded JSON of a good answer; raises Unreachable when somebody else, such as a proxy, gave it."""
+    try:
+        return in_milliseconds(response.json())
+    except ValueError as error:
+        raise Unreachable(
+            "What answers is not Farwatch's back end, but perhaps a proxy on the way."
+        ) from error
+
+
 def segment(name: str) -> str:
     """Return a name as one part of a path. Ids come from the address too, and a link may hold ``../`` or anything else."""
     quoted = quote(name, safe="")
@@ -151,11 +161,11 @@ class Client:
                 pairs.extend((key, item) for item in value)
             else:
                 pairs.append((key, value))
-        return in_milliseconds(self.call("GET", path, params=pairs).json())
+        return _content(self.call("GET", path, params=pairs))
 
     def _send(self, method: str, path: str, json: Any = None, if_match: str | None = None) -> Any:
         response = self.call(method, path, json=json, if_match=if_match)
-        return in_milliseconds(response.json()) if response.content else None
+        return _content(response) if response.content else None
 
     # -- for pages that manage lists ---------------------------------------------------------------------------
 
@@ -173,7 +183,7 @@ class Client:
     def read(self, path: str) -> tuple[dict[str, Any], str | None]:
         """Return one thing and its ETag, to be given back with a change."""
         response = self.call("GET", path)
-        return cast(dict[str, Any], in_milliseconds(response.json())), response.headers.get("etag")
+        return cast(dict[str, Any], _content(response)), response.headers.get("etag")
 
     def file(self, path: str, **params: Any) -> bytes:
         """Return an answer as it came, to be saved as a file."""
@@ -331,7 +341,7 @@ class Client:
     def anomaly(self, anomaly_id: str) -> Anomaly:
         """Return one anomaly with the threshold of its series and the samples around it."""
         response = self.call("GET", f"/anomalies/{segment(anomaly_id)}", timeout_s=DETECTOR_TIMEOUT_S)
-        return cast(Anomaly, in_milliseconds(response.json()))
+        return cast(Anomaly, _content(response))
 
     def judge(self, anomaly_id: str, verdict: str) -> Anomaly:
         """Say that an anomaly was a ``false_alarm`` or ``real``."""
@@ -356,7 +366,7 @@ class Client:
             "to": end,
         }
         response = self.call("POST", "/anomalies/detect", json=body, timeout_s=DETECTOR_TIMEOUT_S)
-        return cast(DetectorRun, response.json())
+        return cast(DetectorRun, _content(response))
 
     def detectors(self) -> tuple[list[DetectorChoice], str | None]:
         """Return which detectors people have chosen, first match first, and the ETag of the list."""

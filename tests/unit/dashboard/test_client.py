@@ -82,6 +82,15 @@ def test_a_read_is_tried_again_when_the_back_end_is_unavailable_for_a_moment() -
     assert answers == []
 
 
+@pytest.mark.parametrize("content", [b"<html>Sign in to the hotel's network</html>", b"\xff", b"{"])
+def test_a_good_answer_of_somebody_else_is_no_answer(content: bytes) -> None:
+    """A proxy or captive portal that answers 200 in the back end's place."""
+    client = client_of(lambda _: httpx.Response(200, content=content))
+    for ask in (client.hosts, lambda: client.change_host("host_1", {}), lambda: client.read("/config")):
+        with pytest.raises(Unreachable, match="not Farwatch's back end"):
+            ask()
+
+
 def test_a_read_gives_up_after_three_attempts() -> None:
     calls = []
 
