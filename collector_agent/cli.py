@@ -192,8 +192,10 @@ def _folder_problem(folder: Path) -> str:
     probe = folder / f".probe.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x" * 4096)
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         return f"{folder} cannot be written ({error.strerror}); set state_dir"
     return ""
@@ -230,7 +232,7 @@ def _status(arguments: argparse.Namespace, cfg: Config) -> int:
     running = _is_running(cfg.state_dir)
     if status is None:
         status = {}
-    verdict = _verdict(status, running=running)
+    verdict = _verdict(status, cfg.state_dir, running=running)
     if arguments.json:
         _say(json.dumps({**status, "running": running, "health": verdict or "ok"}))
     elif not running:
@@ -258,7 +260,7 @@ def _is_running(state_dir: Path) -> bool:
         ) from error
 
 
-def _verdict(status: dict[str, Any], *, running: bool) -> str:
+def _verdict(status: dict[str, Any], state_dir: Path, *, running: bool) -> str:
     """Return what is wrong with the agent, in one line; empty when nothing is."""
     if not running:
         return "not running"
@@ -266,7 +268,9 @@ def _verdict(status: dict[str, Any], *, running: bool) -> str:
         return "starting"
     age = time.time() - float(status.get("updated_at", 0))
     if age > 3 * float(status.get("interval_s", 5.0)) + 20:
-        return f"no sample for {age:.0f} s"
+        # A full disk takes no new status either; the agent may do well otherwise.
+        unwritable = _folder_problem(state_dir)
+        return f"nothing heard for {age:.0f} s: {unwritable}" if unwritable else f"no sample for {age:.0f} s"
     troubles = {
         "unauthorised": "the back end does not accept the credential: enrol again",
         "renewal_error": f"the credential cannot be renewed: {status.get('renewal_error')}",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from collector_agent import catalogue, cli
+from collector_agent import catalogue, cli, state
 from tests.unit.agent.backend import CREDENTIAL, Backend
 from tests.unit.agent.eventually import eventually
 
@@ -192,6 +194,37 @@ def test_asked_by_somebody_who_may_not_look_status_says_so(
     monkeypatch.setattr(Path, "exists", closed)
     assert cli.main(["--config", str(tmp_path / "agent.toml"), "status"]) == 1
     assert "ask as the user the agent runs as" in capsys.readouterr().err
+
+
+def on_a_full_disk(agent_env: dict[str, str], command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that can write files of a few bytes only."""
+    return subprocess.run(
+        [sys.executable, "-B", "-m", "collector_agent", command],
+        env=agent_env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
+
+
+def test_looking_at_a_folder_that_takes_nothing_leaves_nothing_there(
+    agent_env: dict[str, str], tmp_path: Path
+) -> None:
+    done = on_a_full_disk(agent_env, "check")
+    assert "cannot be written" in done.stdout
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_status_that_is_old_because_the_disk_is_full_is_called_so(
+    agent_env: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    with state.lock(folder):
+        state.save_status(folder, {"updated_at": time.time() - 3600, "interval_s": 5.0})
+        done = on_a_full_disk(agent_env, "status")
+    assert done.returncode == 1
+    assert f"{folder} cannot be written (File too large)" in done.stdout
 
 
 def test_certificates_that_cannot_be_read_are_named_by_their_setting(
