@@ -287,7 +287,8 @@ def _enrol(arguments: argparse.Namespace, cfg: Config) -> int:
         raise CommandError("--server is missing; for example --server https://farwatch.example.org")
     server = config.BY_KEY["server"].read("server", server)
     _require_safe(cfg, server)
-    token = arguments.token or os.environ.get(config.ENV_PREFIX + "TOKEN", "")
+    # A file made elsewhere ends its lines in \r\n, of which the shell takes off only the last character.
+    token = (arguments.token or os.environ.get(config.ENV_PREFIX + "TOKEN", "")).strip()
     if not token:
         raise CommandError("--token is missing; make one in the dashboard under Admin, Agents")
     labels = {**cfg.labels, **config.BY_KEY["labels"].read("labels", ",".join(arguments.label))}

@@ -234,6 +234,9 @@ uninstall() {
         for file in credentials.json status.json agent.lock spool.db spool.db-wal spool.db-shm; do
             rm -f "$state/$file"
         done
+        # Damaged spools that were put aside hold samples too, and a file that a power cut left half-written may hold a credential.
+        rm -f "$state"/damaged-*.db "$state"/damaged-*.db-wal "$state"/damaged-*.db-shm \
+            "$state"/.credentials.json.* "$state"/.status.json.* "$state"/.probe.*
         rm -rf "$state/quarantine"
         rmdir "$state" 2>/dev/null || say "$state holds other files and was left"
         say "identity and unsent samples are removed; retire the host in the dashboard under Admin, Agents"

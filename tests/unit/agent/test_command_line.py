@@ -52,7 +52,7 @@ def test_a_refused_token_is_explained_and_nothing_is_written(
 
 
 def test_the_token_may_come_from_the_environment(farwatch_agent: Run, backend: Backend) -> None:
-    done = farwatch_agent("enrol", "--server", backend.url, FARWATCH_AGENT_TOKEN="fwe_good")
+    done = farwatch_agent("enrol", "--server", backend.url, FARWATCH_AGENT_TOKEN="fwe_good\r")
     assert done.returncode == 0, done.stderr
 
 

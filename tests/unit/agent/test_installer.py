@@ -206,6 +206,19 @@ def test_uninstalling_where_nothing_is_installed_removes_nothing_of_others(tmp_p
     assert (tmp_path / "state" / "precious.txt").exists()
 
 
+def test_purging_takes_everything_that_an_agent_may_have_left(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "quarantine").mkdir(parents=True)
+    left = ["credentials.json", "status.json", "agent.lock", "spool.db", "spool.db-wal", "quarantine/1.json"]
+    left += [".credentials.json.4242", ".status.json.4242", ".probe.4242"]  # killed while writing
+    left += ["damaged-1790000000.db", "damaged-1790000000.db-wal", "damaged-1790000000.db-shm"]
+    for name in left:
+        (state / name).touch()
+    done = run(tmp_path, filled(), "--uninstall", "--purge")
+    assert done.returncode == 0, done.stderr
+    assert not state.exists()
+
+
 def test_values_of_the_back_end_cannot_become_shell(tmp_path: Path) -> None:
     hostile = "https://x.example/$(touch pwned)'`touch pwned`"
     tools = tmp_path / "tools"
