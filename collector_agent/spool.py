@@ -448,9 +448,14 @@ class Spool:
             "seq": seq,
             "batch": json.loads(zlib.decompress(payload.data)),
         }
+        draft = folder / f".{name}"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / name).write_text(json.dumps(record))
+            try:
+                draft.write_text(json.dumps(record))
+                draft.replace(folder / name)
+            finally:
+                draft.unlink(missing_ok=True)
             for old in sorted(folder.glob("*.json"))[:-_QUARANTINE_KEEP]:
                 old.unlink(missing_ok=True)
         except OSError as error:

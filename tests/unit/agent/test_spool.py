@@ -6,6 +6,8 @@ import io
 import json
 from pathlib import Path
 
+import pytest
+
 from collector_agent.log import Log
 from collector_agent.spool import Limits, Spool
 from tests.unit.agent.payloads import number_of, payload
@@ -140,6 +142,26 @@ def test_a_folder_that_cannot_be_used_means_memory_and_is_said(tmp_path: Path) -
     spool.append(payload(1))
     assert drain(spool) == [1]
     assert json.loads(stream.getvalue().splitlines()[0])["event"].startswith("spool disk fails")
+    spool.close()
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_a_refused_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path)
+    spool.append(payload(1))
+    head = spool.head()
+    assert head is not None
+    write_text = Path.write_text
+
+    def torn(self: Path, data: str) -> int:
+        write_text(self, data[:50])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", torn)
+    spool.quarantine(head.spool_id, head.oldest, "HTTP 422 no")
+    assert list((tmp_path / "quarantine").iterdir()) == []
+    assert (spool.batches, spool.quarantined_batches) == (0, 1)
     spool.close()
 
 
