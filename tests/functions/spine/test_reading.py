@@ -79,6 +79,14 @@ def test_a_host_of_which_nothing_is_stored_any_more_is_not_shown_as_live(made: C
     assert [host["status"] for host in call("GET", "/api/v1/hosts")[1]["items"]] == ["silent", "live"]
 
 
+def test_a_host_or_metric_named_twice_is_answered_once(hour: int) -> None:
+    query = {"host_id": "host_a,host_a", "metric": "cpu.percent,cpu.percent"}
+    span = {"from": str(hour), "to": str(hour + 3_600_000)}
+    status, body, _ = call("GET", "/api/v1/metrics/range", query={**query, **span})
+    assert status == 200
+    assert [series["metric"] for series in body["series"]] == ["cpu.percent"]
+
+
 def test_a_range_comes_in_no_more_points_than_asked_for(hour: int) -> None:
     query = {
         "host_id": "host_a",

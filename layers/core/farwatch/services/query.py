@@ -100,6 +100,7 @@ class Query:
         Raises InvalidInput for an empty or over-long range or list, NotFound for an unknown host.
         """
         _check_range(host_ids, metrics, start, end, points)
+        host_ids = list(dict.fromkeys(host_ids))  # a host named twice is still one host
         hosts = [self._hosts.get(host_id) for host_id in host_ids]
         for host_id, host in zip(host_ids, hosts, strict=True):
             if host is None:
