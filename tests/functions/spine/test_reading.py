@@ -15,6 +15,7 @@ from farwatch.domain.catalogue import CATALOGUE
 from farwatch.domain.rbac import Role
 from farwatch.domain.samples import SampleBlock, SeriesKey
 from farwatch.domain.stock_rules import STOCK_RULES
+from farwatch.errors import Unavailable
 from functions.api.handler import api, handler
 from tests.api_events import answer, as_user, http_event
 
@@ -64,6 +65,28 @@ def test_the_fleet_shows_status_key_metrics_and_the_fullest_disk(made: Container
     (host,) = body["items"]
     assert (host["status"], host["open_incidents"], host["interval_s"]) == ("live", 0, 5.0)
     assert host["latest"] == {"cpu.percent": 19.0, "disk.used_percent": 40.0}
+
+
+def test_the_fleet_is_shown_without_values_while_the_metric_store_is_down(
+    made: Container, hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def down(host_id: str) -> list[SeriesKey]:
+        asked.append(host_id)
+        raise Unavailable("influxdb", "down for the test")
+
+    with made.adapters.database.transaction() as connection:
+        connection.execute("INSERT INTO hosts (id, name) VALUES ('host_new', 'never seen')")
+    made.adapters.hosts.record_stored("host_a", "s", 1, int(time.time() * 1000), "0.1.0")
+    monkeypatch.setattr(made.adapters.metric_store, "series", down)
+    status, body, _ = call("GET", "/api/v1/hosts")
+    assert status == 200
+    assert {host["name"]: (host["status"], host["latest"]) for host in body["items"]} == {
+        "web-1": ("live", {}),
+        "never seen": ("never_seen", {}),
+    }
+    assert asked == ["host_a"], "a host that was never seen has nothing in the store"
 
 
 def test_a_host_of_which_nothing_is_stored_any_more_is_not_shown_as_live(made: Container) -> None:
@@ -124,7 +147,8 @@ def test_a_range_that_makes_no_sense_is_refused(hour: int, changes: dict[str, st
     assert call("GET", "/api/v1/metrics/range", query=query)[0] == status
 
 
-def test_series_and_newest_values_of_a_host(hour: int) -> None:
+def test_series_and_newest_values_of_a_host(made: Container, hour: int) -> None:
+    made.adapters.hosts.record_stored("host_a", "s", 1, int(time.time() * 1000), "0.1.0")
     _, body, _ = call("GET", "/api/v1/metrics/series", query={"host_id": "host_a"})
     assert [(s["metric"], s["labels"]) for s in body["items"]] == [
         ("cpu.percent", {}),

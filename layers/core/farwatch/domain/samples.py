@@ -29,18 +29,7 @@ class SeriesKey(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> SeriesKey:
         """Return the key that ``text`` wrote; raises ValueError for anything else."""
-        metric, brace, rest = text.partition("{")
-        if not brace:
-            return cls(metric)
-        labels: list[tuple[str, str]] = []
-        decoder = json.JSONDecoder()
-        position = 0
-        while rest[position:] != "}":
-            name, _, _ = rest[position:].partition("=")
-            value, position = decoder.raw_decode(rest, position + len(name) + 1)
-            labels.append((name, value))
-            position += rest[position : position + 1] == ","
-        return cls(metric, tuple(labels))
+        return _parsed(text)
 
     @property
     def label_map(self) -> dict[str, str]:
@@ -59,6 +48,23 @@ def _text(metric: str, labels: tuple[tuple[str, str], ...]) -> str:
         return metric
     inner = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels)
     return f"{metric}{{{inner}}}"
+
+
+@lru_cache(maxsize=16_384)
+def _parsed(text: str) -> SeriesKey:
+    # A fleet has the same few hundred series on every host.
+    metric, brace, rest = text.partition("{")
+    if not brace:
+        return SeriesKey(metric)
+    labels: list[tuple[str, str]] = []
+    decoder = json.JSONDecoder()
+    position = 0
+    while rest[position:] != "}":
+        name, _, _ = rest[position:].partition("=")
+        value, position = decoder.raw_decode(rest, position + len(name) + 1)
+        labels.append((name, value))
+        position += rest[position : position + 1] == ","
+    return SeriesKey(metric, tuple(labels))
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Query:
         newest = self._hosts.newest_seen_at() or 0
         hosts = [replace(host, last_seen_at=last_life(host, door, newest)) for host in hosts]
         ids = [host.id for host in hosts]
-        latest, incidents = self._latest_of(ids, now), self._hosts.open_incidents(ids)
+        latest, incidents = self._latest_of(hosts, now), self._hosts.open_incidents(ids)
         return [
             HostView(host, status(host, now), latest.get(host.id, {}), incidents.get(host.id, 0))
             for host in hosts
@@ -114,9 +114,9 @@ class Query:
         ]
         return RangeView(_TIER_NAMES[resolution.tier_s], resolution.step_s or interval_s, found)
 
-    def _latest_of(self, host_ids: list[str], now: int) -> dict[str, dict[SeriesKey, tuple[int, float]]]:
+    def _latest_of(self, hosts: Sequence[Host], now: int) -> dict[str, dict[SeriesKey, tuple[int, float]]]:
         try:
-            found = self._latest.latest(host_ids)
+            found = self._latest.latest([host.id for host in hosts])
         except Unavailable as error:
             logger.warning("newest values come from the metric store", extra={"reason": error.message})
             found = {}
@@ -125,9 +125,13 @@ class Query:
             host_id: {SeriesKey.parse(text): newest for text, newest in decoder.decode(blob).items()}
             for host_id, blob in found.items()
         }
-        for host_id in host_ids:
-            if host_id not in latest:
-                latest[host_id] = self._latest_from_store(host_id, now)
+        try:
+            for host in hosts:
+                # Of a host that has sent nothing for so long the store holds nothing that new.
+                if host.id not in latest and (host.last_seen_at or 0) >= now - _LATEST_WINDOW_MS:
+                    latest[host.id] = self._latest_from_store(host.id, now)
+        except Unavailable as error:
+            logger.warning("hosts are shown without values", extra={"reason": error.message})
         return latest
 
     def _latest_from_store(self, host_id: str, now: int) -> dict[SeriesKey, tuple[int, float]]:
