@@ -62,6 +62,7 @@ def now(made: Container) -> int:
     values = 2 + np.random.default_rng(3).normal(0, 0.1, 720)
     values[-1] = 30.0
     made.adapters.metric_store.write("host_a", SampleBlock(times, (LOAD,), values[:, None]), now)
+    made.adapters.hosts.record_stored("host_a", "spool", 1, now, "0.1.0")
     chosen = {"items": [{"metric": "load.*", "detector": "lof"}]}
     assert call("PUT", "/api/v1/anomalies/detectors", body=chosen) == (200, chosen)
     return now
