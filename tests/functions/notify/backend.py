@@ -16,11 +16,14 @@ from moto import mock_aws
 
 from farwatch.bootstrap import Container, container
 from farwatch.domain.signals import Signal
-from tests.gateway import quick_passwords, secrets_document
+from tests.functions.notify.far_sides import Mailbox, Vendor
+from tests.gateway import Gateway, quick_passwords, secrets_document
 from tests.unit.notify.makers import CONTEXT
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 REGION = "eu-central-1"
+KEY = "k" * 32
+"""The routing key of the channels of `make_channels`."""
 CHANNEL_QUEUES = ("notify-email", "notify-slack", "notify-pagerduty", "notify-inapp")
 
 
@@ -171,3 +174,36 @@ def running_backend(
             made.adapters.database.close()
             made.adapters.redis.close()
             container.cache_clear()
+
+
+def make_channels(
+    api: Gateway, admin: str, mailbox: Mailbox, slack: Vendor, pagerduty: Vendor
+) -> dict[str, str]:
+    """Make a channel of each kind through the API; return their ids by kind."""
+    made = {}
+    for body in (
+        {
+            "kind": "email",
+            "name": "Mail",
+            "email": {
+                "host": "127.0.0.1",
+                "port": mailbox.port,
+                "security": "none",
+                "sender": "Farwatch <farwatch@example.com>",
+            },
+        },
+        {
+            "kind": "slack",
+            "name": "#ops",
+            "slack": {"webhook_url": f"{slack.url}/services/T0/B0/secretsecret"},
+        },
+        {
+            "kind": "pagerduty",
+            "name": "On call",
+            "pagerduty": {"routing_key": KEY, "url": f"{pagerduty.url}/v2/enqueue"},
+        },
+    ):
+        answer = api("POST", "/api/v1/channels", body, token=admin)
+        assert answer.status == 201, answer.raw
+        made[str(body["kind"])] = answer.body["id"]
+    return made

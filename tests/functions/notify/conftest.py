@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from farwatch.domain.people import User
+from farwatch.domain.rbac import Role
+from farwatch.http.clock import now_ms
 from tests.functions.notify.backend import Backend, running_backend
 from tests.functions.notify.far_sides import (
     PAGERDUTY_SAYS_YES,
@@ -18,6 +21,7 @@ from tests.functions.notify.far_sides import (
     slack_faults,
     vendor,
 )
+from tests.gateway import Gateway
 
 
 @pytest.fixture
@@ -50,3 +54,20 @@ def pagerduty() -> Iterator[Vendor]:
     with vendor(pagerduty_faults, PAGERDUTY_SAYS_YES) as made:
         yield made
         assert made.faults == []
+
+
+@pytest.fixture
+def api(backend: Backend) -> Gateway:
+    """The API in front of them."""
+    from functions.api.handler import api as assembled
+
+    assembled.cache_clear()
+    return Gateway(backend.container)
+
+
+@pytest.fixture
+def admin(api: Gateway) -> str:
+    """The access token of an administrator."""
+    ada = User("user_ada", "ada@example.com", "Ada", Role.ADMIN, now_ms())
+    api.container.adapters.people.add(ada, api.container.adapters.passwords.hash("x" * 20))
+    return str(api.sign_in("ada@example.com", "x" * 20).body["access_token"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from email.message import EmailMessage
 from pathlib import Path
 
 from farwatch.adapters.channels import email, pagerduty, slack
@@ -89,16 +90,21 @@ def events() -> dict[str, IncidentEvent]:
     }
 
 
-def mail(event: IncidentEvent) -> str:
-    """Return the text part of the mail about an event, after its headers."""
-    message = email.compose(
+def composed(event: IncidentEvent, delivery_id: str = "dlv_1") -> EmailMessage:
+    """Return the mail about an event."""
+    return email.compose(
         event,
         "ada@example.com",
-        "dlv_0123456789abcdef012345",
+        delivery_id,
         sender="Farwatch <farwatch@example.com>",
         dashboard_url=DASHBOARD,
         environment="production",
     )
+
+
+def mail(event: IncidentEvent) -> str:
+    """Return the text part of the mail about an event, after its headers."""
+    message = composed(event, "dlv_0123456789abcdef012345")
     headers = "\n".join(
         f"{name}: {value}" for name, value in message.items() if not name.startswith(("MIME", "Content"))
     )
@@ -109,14 +115,7 @@ def mail(event: IncidentEvent) -> str:
 
 def html(event: IncidentEvent) -> str:
     """Return the HTML part of the mail about an event."""
-    message = email.compose(
-        event,
-        "ada@example.com",
-        "dlv_0123456789abcdef012345",
-        sender="Farwatch <farwatch@example.com>",
-        dashboard_url=DASHBOARD,
-        environment="production",
-    )
+    message = composed(event, "dlv_0123456789abcdef012345")
     body = message.get_body(("html",))
     assert body is not None
     return str(body.get_content())

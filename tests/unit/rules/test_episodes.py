@@ -20,7 +20,6 @@ from farwatch.domain.anomalies import (
     advance,
     close,
 )
-from farwatch.domain.hosts import Host
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.domain.signals import SignalState
@@ -28,6 +27,7 @@ from farwatch.services.evaluation import Memory, decode_memory, encode_memory, e
 from infra.local.demo.fleet import fleet
 from infra.local.demo.history import measure
 from infra.local.demo.trouble import Plan, Trouble
+from tests.unit.rules.hosts import HOST
 
 CALM, WILD = HostScore(), HostScore(0.95, HOST_MINUTES, ["metric.1"], KNOWN_MINUTES)
 MINUTE = 60_000
@@ -149,26 +149,9 @@ def test_a_quiet_host_pages_nobody_and_is_mentioned_less_than_twice_a_day(index:
     for row in range(0, len(times), 5):
         block = SampleBlock(times[row : row + 5], keys, values[row : row + 5])
         batch = Batch("b", "host_a", "s", 1, 1, int(block.times[-1]), block)
-        outcome = evaluate(memory, batch, _host(), [], int(block.times[-1]))
+        outcome = evaluate(memory, batch, HOST, [], int(block.times[-1]))
         memory = decode_memory(encode_memory(outcome.memory))
         told += outcome.signals
     assert [signal for signal in told if signal.severity is not Severity.INFO] == []
     known = [s for s in told if s.started_at > START + 86_400_000 and s.state is SignalState.RESOLVED]
     assert len(known) <= 2 * 2
-
-
-def _host() -> Host:
-    return Host(
-        id="host_a",
-        name="web-1",
-        labels={},
-        os="",
-        agent_version="",
-        enrolled_at=0,
-        last_seen_at=None,
-        interval_s=60.0,
-        interval_overridden=False,
-        may_be_off=False,
-        retired_at=None,
-        facts={},
-    )

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from farwatch.detection import registry, unpack
 from farwatch.domain.catalogue import CATALOGUE
-from farwatch.domain.hosts import Host
 from farwatch.domain.rules import Comparison, Condition, Measure, Rule
 from farwatch.domain.samples import Batch, SampleBlock, SeriesKey
 from farwatch.domain.severity import Severity
 from farwatch.services.detect import Sensitivity
 from farwatch.services.evaluation import Memory, decode_memory, encode_memory, evaluate
 from farwatch.services.look import SeriesMemory, decode, encode
+from tests.unit.rules.hosts import HOST
 
 START = 1_790_000_000_000
 MINUTE = 60_000
@@ -37,22 +37,6 @@ def send(
     rng = np.random.default_rng(at)
     block = SampleBlock(np.array([at]), series, rng.normal(50.0, 5.0, (1, len(series))))
     evaluate(memory, Batch("b", "host_a", "s", 1, 1, at, block), HOST, rules, at, sensitivity)
-
-
-HOST = Host(
-    id="host_a",
-    name="web-1",
-    labels={},
-    os="",
-    agent_version="",
-    enrolled_at=0,
-    last_seen_at=None,
-    interval_s=60.0,
-    interval_overridden=False,
-    may_be_off=False,
-    retired_at=None,
-    facts={},
-)
 
 
 def test_an_agent_that_starts_again_does_not_make_the_host_score_forget() -> None:

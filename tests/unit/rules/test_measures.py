@@ -15,7 +15,7 @@ from farwatch.domain.severity import Severity
 from farwatch.domain.signals import SignalState
 from farwatch.domain.walk import States, walk
 from farwatch.services.evaluation import Memory, evaluate
-from tests.unit.rules.test_host_memory import HOST
+from tests.unit.rules.hosts import HOST
 
 WINDOW_S = 600.0
 FINITE = st.floats(-1e9, 1e9)
