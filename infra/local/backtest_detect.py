@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from farwatch.detection import DEFAULT_THRESHOLD, registry
 from farwatch.detection.host import HostDetector
 from infra.local.nab_scoring import PROFILES, NabTotals, Windows
+from infra.local.timestamps import seconds_since_1970
 
 FloatArray = NDArray[np.float64]
-
-FARTHEST = 1e11
-"""Seconds since 1970 beyond which a number must be something finer: in seconds it is the year 5138, in milliseconds 1973."""
 
 BLOCK_COLUMNS = 256
 """Columns scored side by side: files are independent, and many columns at once cost little more than one."""
@@ -104,24 +102,10 @@ def _is_sample(row: Sequence[str]) -> bool:
 
 
 def _seconds(path: Path, line: int, text: str) -> float:
-    """Return the time in seconds since 1970. Eight digits are a date, other numbers count from 1970, large ones in
-    units so small that they do not lie beyond the year 5000."""
-    text = text.strip()
     try:
-        number = float(text)
+        return seconds_since_1970(text)
     except ValueError:
-        number = math.nan
-    if math.isnan(number) or len(text) == len("20240131"):
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            pass
-        else:
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    for unit in (1.0, 1e3, 1e6, 1e9):
-        if abs(number) < FARTHEST * unit:
-            return number / unit
-    raise UnreadableError(f"{path}:{line}: {text!r} is not a time")
+        raise UnreadableError(f"{path}:{line}: {text!r} is not a time") from None
 
 
 def _number(path: Path, line: int, text: str) -> float:

@@ -1,11 +1,10 @@
 """`farwatch backtest forecast`: forecast windows of recorded series, and say how good the forecasts were.
 
-``DIR`` holds ``<series>.csv`` files with the columns ``timestamp,value`` on an even grid; a timestamp is ISO 8601,
-or seconds or milliseconds since 1970. With
-``--windows`` (a CSV of ``series,origin``; the origin is the first step to forecast) exactly those windows
-are forecast; without, rolling origins are picked: one a day from the eighth day on, as long as the whole
-horizon was recorded. The forecasts go to ``--out`` as ``series,origin,timestamp,q025,q10,q50,q90,q975``;
-the figures go to standard output.
+``DIR`` holds ``<series>.csv`` files with the columns ``timestamp,value`` on an even grid; a timestamp is ISO 8601, or
+the time since 1970 in seconds, milli-, micro- or nanoseconds. With ``--windows`` (a CSV of ``series,origin``; the origin
+is the first step to forecast) exactly those windows are forecast; without, rolling origins are picked: one a day from
+the eighth day on, as long as the whole horizon was recorded. The forecasts go to ``--out`` as
+``series,origin,timestamp,q025,q10,q50,q90,q975``; the figures go to standard output.
 """
 
 from __future__ import annotations
@@ -27,11 +26,9 @@ from farwatch.forecasting import DEFAULT, Forecast, ForecastError, History, get,
 from farwatch.forecasting.accuracy import pinball
 from farwatch.forecasting.history import MAX_DAYS, Floats
 from farwatch.forecasting.seasonal_naive import yesterday_with_normal_errors
+from infra.local.timestamps import seconds_since_1970, units_per_second
 
 COLUMNS = ("q025", "q10", "q50", "q90", "q975")
-_EPOCH = re.compile(r"\d{9,}(\.\d+)?")
-_FIRST_MS = 1e11
-"""Since 1970: as milliseconds this is in 1973, as seconds in 5138. So it is clear which of them a number counts."""
 _HORIZON = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])")
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -180,14 +177,10 @@ def _read(path: Path, one: str, two: str) -> list[tuple[str, str]]:
 
 
 def _epoch(stamp: str, path: Path) -> float:
-    stamp = stamp.strip()
-    if _EPOCH.fullmatch(stamp):  # first: 1712345678901 reads as a date of the year 1712 as well
-        return float(stamp) / (1000 if float(stamp) >= _FIRST_MS else 1)
     try:
-        moment = datetime.fromisoformat(stamp)
+        return seconds_since_1970(stamp)
     except ValueError:
         raise BacktestError(f"{path}: {stamp!r} is not a timestamp") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _number(text: str) -> float:
@@ -228,8 +221,9 @@ def _stamp(recording: Recording, at: int) -> str:
     if at < len(recording.stamps) and recording.stamps[at]:
         return recording.stamps[at]
     like, seconds = recording.stamps[0].strip(), recording.start + at * recording.step
-    if _EPOCH.fullmatch(like):
-        return f"{seconds * (1000 if float(like) >= _FIRST_MS else 1):.0f}"
+    per_second = units_per_second(like)
+    if per_second is not None:
+        return f"{seconds * per_second:.0f}"
     zone = datetime.fromisoformat(like).tzinfo
     moment = datetime.fromtimestamp(seconds, zone or UTC).replace(tzinfo=zone)
     text = moment.isoformat(sep="T" if "T" in like else " ")
