@@ -72,10 +72,9 @@ def _content(response: httpx.Response) -> Any:
 
 def segment(name: str) -> str:
     """Return a name as one part of a path. Ids come from the address too, and a link may hold ``../`` or anything else."""
-    quoted = quote(name, safe="")
-    return (
-        quoted if name.strip(".") else quoted.replace(".", "%2E")
-    )  # dots alone would be taken for a step up
+    if not name.strip("."):  # dots alone would be taken for a step up
+        return name.replace(".", "%2E")
+    return quote(name, safe="")
 
 
 @dataclass

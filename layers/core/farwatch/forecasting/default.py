@@ -52,9 +52,8 @@ WIDER_80, WIDER_95 = 1.15, 1.22
 Singles = NDArray[np.float32]
 """Shares and what they are made of: seven digits are enough, and take half the time."""
 _TINY = 1e-9  # of the largest value: an interval no wider than this has no width to compare with
-_AT_ONCE = (
-    4096  # steps mixed at once: a week by quarters of an hour at one go, one by the second in bearable memory
-)
+_AT_ONCE = 4096
+"""Steps mixed at once: a week by quarters of an hour at one go, one by the second in bearable memory."""
 _JUDGED_AT = [NAMES.index(name) for name in JUDGED]
 
 

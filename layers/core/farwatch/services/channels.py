@@ -102,11 +102,8 @@ class ManageChannels:
             for number, event in enumerate(sample_events(actor, self._environment, now)):
                 sender.send(event, recipient, f"dlv_test{now}{number}")
         except (DependencyError, Misconfigured) as error:
-            if (
-                error.code == RECIPIENT_REJECTED
-            ):  # the mail server answers; it is this one mailbox that does not
-                return False, error.message
-            self._channels.note_health(row.id, healthy=False, error=error.message, now=now)
+            if error.code != RECIPIENT_REJECTED:  # of a mailbox alone: the mail server answers
+                self._channels.note_health(row.id, healthy=False, error=error.message, now=now)
             return False, error.message
         self._channels.note_health(row.id, healthy=True, error="", now=now)
         return True, ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from farwatch.domain.events import IncidentEvent
+from farwatch.domain.routing import Channel
 from farwatch.errors import Unavailable
 from farwatch.ports.incidents import Outbox
 from farwatch.ports.messaging import EventTopic
@@ -38,23 +39,37 @@ class Publisher:
         The wait between two publications of an event doubles up to a quarter of an hour, and ends after a day: a
         channel that has been deaf for so long is shown on the health page, and news that old wakes nobody.
 
-        Raises Unavailable when some could not be published: after ``REFUSALS`` the others are not tried, for each
-        takes seconds to fail and the sweep has more to do.
+        Raises Unavailable when some could not be published (see `publish_each`).
         """
         self._outbox.settle()
         due = self._outbox.due(now, _SWEEP_LIMIT)
-        published = refused = 0
-        for event, count in due:
+        published = 0
+        for place in publish_each(self._topic, "events", [(event, None) for event, _ in due]):
+            event, count = due[place]
             wait = min(LONGEST_WAIT_MS, RECEIPT_AFTER_MS * 2 ** min(count, 10))
             if now - event.at > GIVE_UP_AFTER_MS and count > 0:
                 wait = GIVE_UP_AFTER_MS * 365
-            if self._topic.publish([event]):
-                self._outbox.published([event.id], now + wait)
-                published += 1
-            else:
-                refused += 1
-                if refused == REFUSALS:
-                    break
-        if refused:
-            raise Unavailable("sns", f"{len(due) - published} events could not be published")
+            self._outbox.published([event.id], now + wait)
+            published += 1
         return published
+
+
+def publish_each(
+    topic: EventTopic, what: str, wanted: Sequence[tuple[IncidentEvent, Channel | None]]
+) -> Iterator[int]:
+    """Publish events one by one, each for a channel or for all; yield the places of those that were taken.
+
+    Raises Unavailable in the end, saying ``what`` they are, when some were not: after ``REFUSALS`` the others are not
+    tried, for each takes seconds to fail and the sweep has more to do.
+    """
+    count = refused = 0
+    for place, (event, channel) in enumerate(wanted):
+        if topic.publish([event], channel):
+            count += 1
+            yield place
+        else:
+            refused += 1
+            if refused == REFUSALS:
+                break
+    if refused:
+        raise Unavailable("sns", f"{len(wanted) - count} of {len(wanted)} {what} could not be published")

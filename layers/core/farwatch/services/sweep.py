@@ -21,7 +21,7 @@ from farwatch.ports.messaging import EventTopic, SignalQueue
 from farwatch.ports.sweep import SweepLog
 from farwatch.services.door import heard
 from farwatch.services.incidents import Incidents
-from farwatch.services.outbox import REFUSALS
+from farwatch.services.outbox import publish_each
 
 Step = Callable[[int], object]
 
@@ -170,17 +170,7 @@ def announce_due(store: IncidentStore, incidents: Incidents, now: int) -> int:
 def ring_again(deliveries: DeliveryStore, topic: EventTopic, now: int) -> int:
     """Ring for deliveries that are due and whose message is gone, such as those of a worker that died; return how many."""
     bells = deliveries.due(now, _DOORBELLS)
-    rung = refused = 0
-    for bell in bells:
-        if topic.publish([bell.event], bell.channel):
-            rung += 1
-        else:
-            refused += 1
-            if refused == REFUSALS:
-                break
-    if refused:
-        raise Unavailable("sns", f"{len(bells) - rung} of {len(bells)} doorbells could not be rung")
-    return rung
+    return sum(1 for _ in publish_each(topic, "doorbells", [(bell.event, bell.channel) for bell in bells]))
 
 
 def forget(store: IncidentStore, inbox: Inbox, anomalies: AnomalyStore, now: int) -> int:
